@@ -1,0 +1,171 @@
+"""Checkpoints by orbax, with a checksum of every array. Nothing else imports orbax.
+
+A checkpoint has two items: `state`, a flat dictionary of named arrays, and `metadata`, JSON. Orbax loads arrays
+with flipped bits, and casts other dtypes, without a word; so names, shapes, dtypes and SHA-256 sums are compared
+here.
+"""
+
+import hashlib
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+from sidae_jax.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+_SUMS, _SCHEDULED = "array_sha256", "scheduled"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that can not be read, or whose arrays are not those that were saved."""
+
+
+class Checkpoints:
+    """The checkpoints of a workdir, in `workdir/checkpoints/<step>`, to be closed at the end.
+
+    A checkpoint is either scheduled, and kept, or left by a stop, and removed when the next one is whole.
+    """
+
+    def __init__(self, workdir: pathlib.Path, *, read_only: bool):
+        self.directory = workdir.absolute() / "checkpoints"
+        self._temporary: set[int] = set()
+        writing = {
+            "preservation_policy": self,
+            "todelete_subdir": ".trash",  # a rename into it is atomic, a deletion cut short is not
+            "cleanup_tmp_directories": True,
+            # the step overwrites the state's memory, from which an asynchronous save would still read
+            "enable_async_checkpointing": False,
+        }
+        options = {"read_only": True, "create": False} if read_only else writing
+        self._manager = ocp.CheckpointManager(self.directory, options=ocp.CheckpointManagerOptions(**options))
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._manager.close()
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Orbax's PreservationPolicy: the newest, and whatever was scheduled."""
+        newest = max((info.step for info in checkpoints), default=None)
+        return [info.step == newest or info.step not in self._temporary for info in checkpoints]
+
+    def steps(self) -> list[int]:
+        """The saved steps, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
+        """Returns when the checkpoint is whole on the disk."""
+        if not scheduled:
+            self._temporary.add(step)
+        sums = {name: array_sha256(value) for name, value in arrays.items()}
+        metadata = {**metadata, _SCHEDULED: scheduled, _SUMS: sums}
+        items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(metadata))
+        self._manager.save(step, args=items, force=True)
+        self._manager.wait_until_finished()
+        self._empty_trash()
+
+    def metadata(self, step: int) -> dict[str, Any]:
+        """What was saved beside the arrays of `step`. Raises DamagedCheckpoint."""
+        return dict(self._read(step, metadata=ocp.args.JsonRestore()))
+
+    def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
+        """The arrays named in `like`, with the shapes and dtypes of `like`'s values.
+
+        Raises DamagedCheckpoint where the checkpoint's names that start with one of `under` are not those of
+        `like`, or an array differs in shape or dtype from `like`'s or in any bit from what was saved.
+        """
+        where = self.directory / str(step)
+        sums = self.metadata(step)[_SUMS]
+        different = {name for name in sums if name.startswith(under)} ^ set(like)
+        if different:
+            raise DamagedCheckpoint(f"{where} was saved from another network: {min(different)} is in one of the two")
+        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
+        request = ocp.args.PyTreeRestore(dict.fromkeys(like, 0), restore_args=as_numpy, partial_restore=True)
+        arrays = self._read(step, state=request)
+        for name, wanted in like.items():
+            found = arrays[name]
+            if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+                raise DamagedCheckpoint(
+                    f"{where} holds {name} as {found.dtype}{list(found.shape)}, "
+                    f"wanted is {wanted.dtype}{list(wanted.shape)}"
+                )
+            if array_sha256(found) != sums[name]:
+                raise DamagedCheckpoint(f"{where}: the checksum of {name} does not match")
+        return arrays
+
+    def restore_newest(self, like: dict[str, Any]) -> tuple[Arrays, dict[str, Any]] | None:
+        """The newest checkpoint that is whole, with its metadata; None when there is no checkpoint.
+
+        A damaged one is set aside, with a warning, and the one before is tried. Raises UserError when all are
+        damaged.
+        """
+        problem = None
+        for step in reversed(self.steps()):
+            try:
+                arrays, metadata = self.restore(step, like), self.metadata(step)
+            except DamagedCheckpoint as error:
+                problem = error
+                aside = self.directory / f".damaged-{step}"
+                logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, error, aside)
+                if jax.process_index() == 0:
+                    (self.directory / str(step)).rename(aside)
+                continue
+            self._manager.reload()
+            self._temporary = {s for s in self.steps() if not self.metadata(s)[_SCHEDULED]}
+            return arrays, metadata
+        if problem is not None:
+            raise UserError(
+                f"no checkpoint in {self.directory} can be read (the oldest: {problem}): put back a copy, "
+                "or start again with another --workdir"
+            )
+        return None
+
+    def _read(self, step, **item):
+        try:
+            (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
+        # Whatever orbax, tensorstore or the JSON reader make of damaged bytes.
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DamagedCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
+        if value is None:
+            raise DamagedCheckpoint(f"{self.directory / str(step)} has no {next(iter(item))}")
+        return value
+
+    def _empty_trash(self):
+        if jax.process_index() == 0:
+            shutil.rmtree(self.directory / ".trash", ignore_errors=True)
+
+
+def to_arrays(tree: Any, prefix: str = "") -> Arrays:
+    """The leaves of a pytree on the host, named by prefix and path: "params.encoder.backbone.stem.kernel"."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {prefix + _path(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def from_arrays(tree: Any, arrays: Arrays, prefix: str = "") -> Any:
+    """The pytree `tree` with its leaves replaced by the arrays that `to_arrays` named."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[prefix + _path(path)], tree)
+
+
+def _path(path) -> str:
+    parts = (str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+    return ".".join(parts).removesuffix(".value")  # the last part of a path to a Flax variable
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def arrays_sha256(arrays: Arrays) -> str:
+    """SHA-256 over names and arrays in the order of the names."""
+    lines = "".join(f"{name} {array_sha256(arrays[name])}\n" for name in sorted(arrays))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""The settings of a pre-training run: their defaults from the papers, and the check of the values given."""
+
+import dataclasses
+import difflib
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from sidae_jax.errors import UserError
+from sidae_jax.methods import METHOD_KEYS
+from sidae_jax.networks.resnet import STEMS
+from sidae_jax.views import ViewSettings
+
+# What may differ between a run and its continuation: none of it changes a bit of the result.
+FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input")
+
+
+def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
+    """The paper's settings (4.1) for a method and a data set; `changes` replaces some of them.
+
+    Raises UserError for an unknown method.
+    """
+    config = ConfigDict(
+        {
+            "method": one_of("method", method, METHOD_KEYS),
+            "dataset": dataset,
+            "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
+            "train_split": "train",  # takes TFDS slices, such as train[:10%]
+            "seed": 0,
+            "epochs": 200,
+            "batch_size": 512,  # of all devices together
+            "lr": 0.03,  # not scaled by the batch size
+            "momentum": 0.9,
+            "weight_decay": 5e-4,
+            "stem": "imagenet",
+            "width": 64,  # channels of the first stage; 64 is ResNet-18, less is for tests
+            "d_hid": 2048,
+            **METHOD_KEYS[method],
+            "views": dataclasses.asdict(ViewSettings()),
+            "checkpoint_every": 25,  # epochs
+            "log_every": 10,  # steps
+            "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident where it fits
+        }
+    )
+    config.update(changes)
+    return config.lock()
+
+
+def view_settings(config: ConfigDict) -> ViewSettings:
+    """config.views as the views take them."""
+    return ViewSettings(**config.views)
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises UserError naming the first key whose value cannot work, and what would."""
+    one_of("method", config.method, METHOD_KEYS)
+    one_of("stem", config.stem, STEMS)
+    one_of("input", config.input, ("auto", "resident", "stream"))
+    for key in ("epochs", "checkpoint_every", "log_every", "width"):
+        check(config, key, config[key] >= 1, "at least 1")
+    check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
+    check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
+    check(config, "lr", 0 < config.lr < float("inf"), "above 0")
+    check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
+    check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")
+    check(
+        config,
+        "d_hid",
+        config.d_hid >= 4 and config.d_hid % 4 == 0,
+        "a multiple of 4, the predictor's bottleneck",
+    )
+    if "w" in config:
+        check(config, "w", 0 <= config.w <= 1, "in [0, 1]: 0 is SimSiam, 1 the denoising autoencoder")
+    if "target" in config:
+        one_of("target", config.target, ("image", "view"))
+    _validate_views(config)
+
+
+def _validate_views(config):
+    for name, value in config.views.items():
+        key = f"views.{name}"
+        if name.startswith("p_"):
+            check(config, key, 0 <= value <= 1, "a probability in [0, 1]")
+        elif isinstance(value, tuple):
+            ordered = len(value) == 2 and 0 < value[0] <= value[1]
+            check(
+                config,
+                key,
+                ordered,
+                "two numbers, 0 < low <= high, such as " + str(getattr(ViewSettings, name)),
+            )
+        elif name == "hue":
+            check(config, key, 0 <= value <= 0.5, "in [0, 0.5] turns")
+        else:
+            check(config, key, 0 <= value < float("inf"), "at least 0")
+    check(config, "views.crop_scale", config.views.crop_scale[1] <= 1, "at most 1, the whole image")
+    low, high = config.views.crop_ratio
+    check(config, "views.crop_ratio", low <= 1 <= high, "a range that holds 1, the images being square")
+
+
+def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
+    """A UserError that names the key, its value and what is wanted, unless `good`."""
+    if not good:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        raise UserError(f"config.{key}={value} is out of range: give --config.{key}=VALUE with VALUE {wanted}")
+
+
+def one_of(key: str, value: str, names) -> str:
+    """`value`, or a UserError that lists `names` and the nearest of them."""
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value), list(names), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(f"{key}={value!r} is unknown: wanted is one of {', '.join(names)}{hint}")

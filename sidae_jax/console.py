@@ -1,0 +1,54 @@
+"""What a person sees of a training run: a progress bar on a terminal, plain lines elsewhere."""
+
+import datetime
+
+import rich.console
+import rich.progress
+
+
+class TrainingConsole:
+    """Progress of a run of `total` steps, to standard output. A context manager; `write` prints beside the bar.
+
+    With quiet=True (all processes but the first) nothing is shown.
+    """
+
+    def __init__(self, start: int, total: int, steps_per_epoch: int, *, quiet: bool):
+        self._total = total
+        self._steps_per_epoch = steps_per_epoch
+        self._console = rich.console.Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[figures]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            auto_refresh=False,  # no thread of its own beside the dispatch of steps
+        )
+        self._task = self._bar.add_task("compiling", total=total, completed=start, figures="")
+
+    def __enter__(self) -> "TrainingConsole":
+        self._bar.start()
+        self._bar.refresh()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def write(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def show(self, step: int, record: dict[str, float]) -> None:
+        """The figures of `step`: the loss, its parts, learning rate, feature_std, images/s and the time to go."""
+        parts = {key: value for key, value in record.items() if key.startswith("loss")}
+        figures = [f"{key} {value:.4f}" for key, value in parts.items()]
+        figures.append(f"feature_std {record['feature_std']:.3f}")
+        figures.append(f"lr {record['lr']:.4g}")
+        figures.append(f"{record['images_per_second']:.0f} images/s")
+        figures.append(f"ETA {datetime.timedelta(seconds=round(record['eta_seconds']))}")
+        epoch = f"epoch {record['epoch']:.1f}/{self._total / self._steps_per_epoch:.0f}"
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=step, description=epoch, figures="  ".join(figures))
+            self._bar.refresh()
+        else:
+            self.write("  ".join([f"step {step}/{self._total}", epoch, *figures]))

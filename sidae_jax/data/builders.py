@@ -1,0 +1,179 @@
+"""TFDS's own data sets, prepared from their archives without TensorFlow.
+
+Each class is the stock builder with its name, version, features, registered checksums, record keys
+and so record order; only the reading of the archive is ours, with the standard library. The archives
+are not extracted through TFDS: two data sets that share a download folder would get mixed up there.
+"""
+
+import contextlib
+import gzip
+import os
+import posixpath
+import struct
+import tarfile
+import urllib.parse
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from sidae_jax.data.digits import Digits
+from sidae_jax.data.png import encode_png
+
+Examples = Iterator[tuple[int, dict]]
+
+
+class _IdxImages:
+    """Reads the four .gz files of MNIST (http://yann.lecun.com/exdb/mnist/) from below `self.URL`."""
+
+    def _split_generators(self, dl_manager):
+        names = {
+            (split, kind): f"{prefix}-{kind}-ubyte.gz"
+            for split, prefix in (("train", "train"), ("test", "t10k"))
+            for kind in ("images-idx3", "labels-idx1")
+        }
+        paths = dl_manager.download({key: urllib.parse.urljoin(self.URL, name) for key, name in names.items()})
+        return {
+            split: self._generate_examples(paths[split, "images-idx3"], paths[split, "labels-idx1"])
+            for split in ("train", "test")
+        }
+
+    def _generate_examples(self, images_path, labels_path) -> Examples:
+        images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            yield index, {"image": encode_png(image), "label": int(label)}
+
+
+class Mnist(_IdxImages, tfds.builder_cls("mnist"), skip_registration=True):
+    name = "mnist"
+
+
+class FashionMnist(_IdxImages, tfds.builder_cls("fashion_mnist"), skip_registration=True):
+    name = "fashion_mnist"
+
+
+class Cifar10(tfds.builder_cls("cifar10"), skip_registration=True):
+    """CIFAR-10's binary archive: records of a label byte and 3x32x32 bytes, channels first."""
+
+    name = "cifar10"
+
+    def _split_generators(self, dl_manager):
+        cifar = self._cifar_info  # the stock builder's url and file names
+        archive = dl_manager.download(cifar.url)
+        (label_file,) = cifar.label_files
+        names = read_members(archive, [cifar.prefix + label_file])[cifar.prefix + label_file]
+        self.info.features["label"].names = [name for name in names.decode().split("\n") if name]
+        return {
+            split: self._generate_examples(archive, f"{split}_", [cifar.prefix + file for file in files])
+            for split, files in (("train", cifar.train_files), ("test", cifar.test_files))
+        }
+
+    def _generate_examples(self, archive, id_prefix: str, members: list[str]) -> Examples:
+        index = 0
+        for member in members:  # the order of the stock builder, which is not the archive's
+            with open_member(archive, member) as (file, size):
+                for record in read_records(file, size, 1 + 3 * 32 * 32):
+                    image = record[1:].reshape(3, 32, 32).transpose(1, 2, 0)
+                    yield (
+                        index,
+                        {
+                            "id": f"{id_prefix}{index:05d}",
+                            "image": encode_png(image),
+                            "label": int(record[0]),
+                        },
+                    )
+                    index += 1
+
+
+class Stl10(tfds.builder_cls("stl10"), skip_registration=True):
+    """STL-10's binary archive: 3x96x96 bytes an image, column-major; labels 1..10; -1 is unlabelled.
+
+    The archive is read as a stream, once for the names and labels and once for each split: its
+    largest member, 2.7 GB, is never held in memory or on disk.
+    """
+
+    name = "stl10"
+
+    def _split_generators(self, dl_manager):
+        (url,) = self.url_infos
+        archive = dl_manager.download(url)
+        names, *labels = (f"stl10_binary/{file}" for file in ("class_names.txt", "train_y.bin", "test_y.bin"))
+        small = read_members(archive, [names, *labels])
+        self.info.features["label"].names = small[names].decode().splitlines()
+        train, test = (np.frombuffer(small[name], np.uint8).astype(int) - 1 for name in labels)
+        return {
+            "train": self._generate_examples(archive, "stl10_binary/train_X.bin", train),
+            "test": self._generate_examples(archive, "stl10_binary/test_X.bin", test),
+            "unlabelled": self._generate_examples(archive, "stl10_binary/unlabeled_X.bin", None),
+        }
+
+    def _generate_examples(self, archive, member: str, labels) -> Examples:
+        with open_member(archive, member) as (file, size):
+            records = read_records(file, size, 3 * 96 * 96)
+            count = size // (3 * 96 * 96)
+            labels = np.full(count, -1) if labels is None else labels
+            for index, (record, label) in enumerate(zip(records, labels, strict=True)):
+                image = record.reshape(3, 96, 96).transpose(2, 1, 0)
+                yield index, {"image": encode_png(image), "label": int(label)}
+
+
+BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
+    builder.name: builder for builder in (Cifar10, Mnist, FashionMnist, Stl10, Digits)
+}
+for _ours in (Cifar10, Mnist, FashionMnist, Stl10):
+    # TFDS finds a builder's checksums and writes its origin by its module. Set after the class is made,
+    # so that TFDS's own list of that module's builders stays as it was.
+    _ours.__module__ = tfds.builder_cls(_ours.name).__module__
+
+
+def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
+    """Reads a gzipped IDX file of unsigned bytes: big-endian magic number, shape, values.
+
+    Returns:
+      uint8, of the shape in the header.
+
+    Raises:
+      ValueError: the header is not that of `ndim` dimensions of bytes, or the length is not its shape's.
+    """
+    with gzip.open(path) as file:
+        data = file.read()
+    header = 4 + 4 * ndim
+    magic, *shape = struct.unpack(f">{1 + ndim}I", data[:header]) if len(data) >= header else (0,)
+    if magic != 0x0800 + ndim or len(data) - header != np.prod(shape):
+        raise ValueError(f"{path} is no IDX file of {ndim}-dimensional bytes")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+@contextlib.contextmanager
+def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Opens one file of a .tar.gz as a stream, with its size; the archive is read once, up to there."""
+    with tarfile.open(archive, "r|gz") as tar:
+        for member in tar:
+            if posixpath.normpath(member.name) == name:
+                yield tar.extractfile(member), member.size
+                return
+    raise ValueError(f"{archive} holds no {name}")
+
+
+def read_members(archive: str | os.PathLike, names: list[str]) -> dict[str, bytes]:
+    """Reads small files of a .tar.gz, all in one pass over it."""
+    found = {}
+    with tarfile.open(archive, "r|gz") as tar:
+        for member in tar:
+            if (name := posixpath.normpath(member.name)) in names:
+                found[name] = tar.extractfile(member).read()
+            if len(found) == len(names):
+                return found
+    raise ValueError(f"{archive} holds no {', '.join(sorted(set(names) - set(found)))}")
+
+
+def read_records(file: BinaryIO, size: int, record_size: int) -> Iterator[np.ndarray]:
+    """Yields the consecutive records, uint8 [record_size], of a file of `size` bytes."""
+    if size % record_size:
+        raise ValueError(f"{size} bytes are not a whole number of records of {record_size}")
+    for _ in range(size // record_size):
+        record = file.read(record_size)
+        if len(record) != record_size:
+            raise EOFError("the archive ends within a record")
+        yield np.frombuffer(record, np.uint8)

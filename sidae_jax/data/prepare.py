@@ -1,0 +1,127 @@
+"""Finds a prepared TFDS data set, or prepares it: never with TensorFlow, never waiting for a dead network."""
+
+import contextlib
+import gzip
+import sys
+import tarfile
+import zlib
+
+import requests
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import download_manager, resource
+
+from sidae_jax.data import builders, shuffle
+from sidae_jax.errors import UserError
+
+_TIMEOUT = 3  # seconds to connect, and again to answer
+# What reading a damaged archive raises; a download's SHA-256 was checked, but the disk can fail later.
+_DAMAGED = (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error)
+
+
+def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """A builder whose data lies prepared in a format with random access.
+
+    What lies in `data_dir` is used as it is and nothing is written there. Else it is downloaded (never
+    from TFDS's own bucket; SHA-256 checked) and prepared there. Two processes that do so at once both
+    work in folders of their own and the first to finish stays.
+
+    Args:
+      dataset: a name in `builders.BUILDERS`.
+      data_dir: an existing folder, or None for TFDS's default.
+
+    Raises:
+      UserError: it cannot be read, downloaded or written.
+    """
+    builder_cls = builders.BUILDERS[dataset]
+    builder = _open(builder_cls, data_dir)
+    # is_prepared() alone would log a warning about a folder that is not there.
+    if not (builder.data_path.exists() and builder.is_prepared()):
+        _check_archives(builder)
+        _prepare(builder)
+        builder = _open(builder_cls, data_dir)
+    formats = builder.info.available_file_formats()
+    if not formats & tfds.core.FileFormat.with_random_access():
+        found = ", ".join(sorted(format_.value for format_ in formats)) or "an unknown format"
+        raise UserError(
+            f"dataset={dataset!r} lies prepared in {builder.data_dir} as {found}"
+            f" and array_record is wanted; give another --config.data_dir, where it is prepared anew."
+        )
+    return builder
+
+
+def _open(builder_cls, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    try:
+        builder = builder_cls(data_dir=data_dir)
+        _ = builder.info  # reads dataset_info.json where the data is prepared
+        return builder
+    except Exception as error:  # protobuf, JSON, OS or TFDS: any of theirs means a folder it cannot read
+        raise UserError(
+            f"data_dir={data_dir!r}: TFDS cannot read its {builder_cls.name} folder ({_one_line(error)});"
+            f" copy or prepare it anew, or give another --config.data_dir."
+        ) from error
+
+
+def _check_archives(builder: tfds.core.DatasetBuilder) -> None:
+    """Asks for the first archive that is not on disk, because TFDS would retry for minutes."""
+    missing = _missing_archives(builder)
+    if not missing:
+        return
+    url = next(iter(missing))
+    try:
+        # The library TFDS downloads with: so the same proxies, the same certificates.
+        with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code == 200:
+                return
+            reason = f"HTTP status {response.status_code}"
+    except requests.RequestException as error:
+        reason = type(error).__name__
+    raise UserError(
+        f"dataset={builder.name!r} is not prepared in {builder.data_dir} and {url} cannot be downloaded"
+        f" ({reason}); give a --config.data_dir that holds it, or prepare it on a machine with network and"
+        f" copy the folder {builder.name} into {builder.data_dir_root}, or put {', '.join(missing.values())}"
+        f" into {_downloads(builder) / 'manual'}, or use dataset='digits', which needs no network."
+    )
+
+
+def _downloads(builder: tfds.core.DatasetBuilder):
+    return builder.data_dir_root / "downloads"
+
+
+def _missing_archives(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """URL -> file name of the archives that TFDS would have to download, as it looks for them."""
+    missing = {}
+    for url, info in (builder.url_infos or {}).items():
+        name = resource.get_dl_fname(url, info.checksum)
+        folder = _downloads(builder)
+        here = any(resource.is_locally_cached(path / name) for path in (folder / builder.name, folder))
+        if not here and not (folder / "manual" / info.filename).exists():
+            missing[url] = info.filename
+    return missing
+
+
+def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        # TFDS announces itself on stdout, which is for results.
+        with contextlib.redirect_stdout(sys.stderr), shuffle.without_tensorflow():
+            builder.download_and_prepare(file_format="array_record", download_config=config)
+    except (download_manager.NonMatchingChecksumError, *_DAMAGED) as error:
+        raise _failed(builder, error, f"delete {_downloads(builder)} and start again") from error
+    except (OSError, tfds.download.DownloadError) as error:  # requests' errors are OSErrors
+        if builder.is_prepared():
+            return  # another process was first
+        network = " and the network" if builder.url_infos else ""
+        raise _failed(builder, error, f"check that the folder can be written{network}") from error
+
+
+def _failed(builder: tfds.core.DatasetBuilder, error: Exception, way_out: str) -> UserError:
+    return UserError(
+        f"dataset={builder.name!r} could not be prepared in {builder.data_dir} ({_one_line(error)});"
+        f" {way_out}, or give another --config.data_dir."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,162 @@
+"""A TFDS split or slice as one uint8 array of 32x32 RGB images with its labels."""
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from sidae_jax.data import cache, decode
+from sidae_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+DATASETS = ("cifar10", "mnist", "fashion_mnist", "stl10", "digits")
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """A labelled set of images, in the order of its TFDS record files.
+
+    Attributes:
+      images: uint8 [n, 32, 32, 3], 0..255, read-only; memory-mapped from the cache, so that a process
+        holds only the pages it touches. Sums of splits ("train+test") are copied into memory.
+      labels: int32 [n], 0..num_classes-1; -1 where an image has no label (stl10 "unlabelled").
+      num_classes: the number of classes of the data set, also where this slice misses some.
+    """
+
+    images: UInt8[np.ndarray, "n 32 32 3"]
+    labels: Int32[np.ndarray, " n"]
+    num_classes: int
+
+    def sha256(self) -> str:
+        """SHA-256 (hexadecimal) of the shape, the pixels and the labels of exactly these images.
+
+        The bytes hashed are the shape as text ("10240,32,32,3\\n"), the pixels in C order, and the
+        labels as little-endian int32, so the value is the same on every machine.
+        """
+        digest = hashlib.sha256((",".join(map(str, self.images.shape)) + "\n").encode())
+        digest.update(np.ascontiguousarray(self.images))
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i4"))
+        return digest.hexdigest()
+
+
+def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
+    """Loads a data set's split, preparing it with TFDS and decoding it on first use.
+
+    Args:
+      dataset: one of `DATASETS`; all but "digits" are TFDS data sets under their TFDS names.
+      split: a TFDS split or slice: "train", "test[:10%]", "train[:10240]", "train[50%:]+test", ...
+        (https://www.tensorflow.org/datasets/splits). A percentage is rounded to the closest image.
+      data_dir: an existing TFDS folder; None is TFDS's own default ($TFDS_DATA_DIR, or
+        ~/tensorflow_datasets). What lies prepared there is only read.
+
+    Returns:
+      The images of that slice, resized to 32x32 and grey repeated to three channels; see `Images`.
+
+    Raises:
+      UserError: an unknown data set or split, an empty slice, a folder that is not there or cannot be
+        read or written, or data that is neither prepared nor can be downloaded.
+    """
+    if dataset not in DATASETS:
+        raise UserError(
+            f"dataset={dataset!r} is not known{_did_you_mean(dataset, DATASETS)}; give one of {', '.join(DATASETS)}."
+        )
+    if data_dir is not None:
+        data_dir = _existing_folder(data_dir)
+    from sidae_jax.data import prepare  # here, not above: it imports TFDS, which takes most of a second
+
+    builder = prepare.prepared_builder(dataset, data_dir)
+    parts = []
+    for name, start, stop in _parse_split(split, builder):
+        images, labels = _whole_split(builder, name)
+        parts.append((images[start:stop], labels[start:stop]))
+    if len(parts) == 1:
+        ((images, labels),) = parts
+    else:
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        images.flags.writeable = labels.flags.writeable = False
+    return Images(images, labels, builder.info.features["label"].num_classes)
+
+
+def _existing_folder(data_dir: str) -> str:
+    folder = data_dir and os.path.abspath(os.path.expanduser(data_dir))
+    if not os.path.exists(folder):
+        problem = "does not exist"
+    elif not os.path.isdir(folder):
+        problem = "is not a folder"
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        problem = "cannot be read by this user"
+    else:
+        return folder
+    raise UserError(
+        f"data_dir={data_dir!r}: {folder} {problem}; give the folder of your TFDS data sets, make a new"
+        f" one with mkdir -p, or give None for TFDS's default."
+    )
+
+
+def _did_you_mean(name: str, known) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[str, int, int]]:
+    """The (split name, start, stop) that TFDS makes of a slice such as "train[:10%]+test", none empty."""
+    import tensorflow_datasets as tfds
+
+    splits = builder.info.splits
+    what = f"split={split!r} (train_split or another split key) of dataset={builder.name!r}"
+    known = "; ".join(f"{key} has {info.num_examples} images" for key, info in splits.items())
+    try:
+        absolute = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+    # TFDS signals a bad slice with whichever of these it met first.
+    except (ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
+        name = str(split).split("[")[0].split("+")[0].strip()
+        hint = "" if name in splits else _did_you_mean(name, list(splits))
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise UserError(
+            f"{what} cannot be read: {reason}{hint}; give a split or a TFDS slice such as"
+            f" 'train[:10%]', 'train[:1000]' or 'train+test' ({known})."
+        ) from error
+    slices = []
+    for part in absolute:
+        name = str(part.splitname)
+        start, stop, _ = slice(part.from_, part.to).indices(splits[name].num_examples)
+        if start < stop:
+            slices.append((name, start, stop))
+    if not slices:
+        raise UserError(f"{what} holds no image; give a slice of at least one image ({known}).")
+    return slices
+
+
+def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> cache.Arrays:
+    """A whole decoded split, out of the cache where it is there already."""
+    info = builder.info.splits[split]
+    made_from = {
+        "dataset": builder.name,
+        "version": str(builder.version),
+        "split": split,
+        "files": _describe(info.filepaths, builder),
+        "decoding": decode.version(),
+    }
+    return cache.load_or_build(
+        f"{builder.name}-{builder.version}-{split}",
+        made_from,
+        functools.partial(decode.decode_split, builder, split),
+    )
+
+
+def _describe(paths, builder: "tfds.core.DatasetBuilder") -> list[list]:
+    described = []
+    for path in map(os.path.realpath, paths):
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            raise decode.unreadable(builder, error) from error
+        described.append([path, stat.st_size, stat.st_mtime_ns])
+    return described

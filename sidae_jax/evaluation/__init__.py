@@ -1,0 +1,1 @@
+"""What the encoder of a checkpoint is worth: features, and the protocols that use them."""

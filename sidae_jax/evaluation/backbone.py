@@ -1,0 +1,103 @@
+"""The backbone of a checkpoint, and the untrained one to compare it with."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from sidae_jax import checkpoint
+from sidae_jax.methods import METHODS
+from sidae_jax.networks.layers import BatchNorm
+from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.normalisation import Normalisation
+
+_BATCH = 512
+_PARAMS, _BATCH_STATS = "params.encoder.backbone.", "batch_stats.encoder.backbone."
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network, and the normalisation of the images that it was pre-trained with."""
+
+    network: ResNet18
+    normalisation: Normalisation
+
+    def arrays(self) -> checkpoint.Arrays:
+        """All its parameters and batch statistics, named as in a checkpoint."""
+        _, params, batch_stats = nnx.split(self.network, nnx.Param, nnx.BatchStat)
+        return checkpoint.to_arrays(params, _PARAMS) | checkpoint.to_arrays(batch_stats, _BATCH_STATS)
+
+
+def restore(checkpoints: checkpoint.Checkpoints, step: int) -> Backbone:
+    """The backbone alone, every leaf of it from the checkpoint; names, shapes, dtypes and sums are compared.
+
+    Raises checkpoint.DamagedCheckpoint.
+    """
+    metadata = checkpoints.metadata(step)
+    backbone = _initial(metadata)
+    arrays = checkpoints.restore(step, backbone.arrays(), under=(_PARAMS, _BATCH_STATS))
+    graphdef, params, batch_stats = nnx.split(backbone.network, nnx.Param, nnx.BatchStat)
+    params = checkpoint.from_arrays(params, arrays, _PARAMS)
+    batch_stats = checkpoint.from_arrays(batch_stats, arrays, _BATCH_STATS)
+    network = nnx.merge(graphdef, jax.device_put(params), jax.device_put(batch_stats))
+    return dataclasses.replace(backbone, network=network)
+
+
+def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) -> Backbone:
+    """The run's backbone before its first step, its BatchNorm statistics set by one pass over `images`.
+
+    The statistics are the means of those of the pass's batches. With its initial ones (mean 0, variance 1) an
+    untrained ResNet is nearly linear and its features badly scaled: a probe on them would measure the scale.
+    """
+    backbone = _initial(metadata)
+    for _, module in nnx.iter_modules(backbone.network):
+        if isinstance(module, BatchNorm):
+            module.momentum = 0.0  # the running statistics are then those of the last batch
+    graphdef, params, initial = nnx.split(backbone.network, nnx.Param, nnx.BatchStat)
+
+    @jax.jit
+    def batch_statistics(batch):
+        network = nnx.merge(graphdef, params, initial, copy=True)
+        network(normalise(batch, backbone.normalisation), views=1)
+        return nnx.state(network, nnx.BatchStat)
+
+    size = min(_BATCH, len(images))
+    starts = range(0, len(images) - size + 1, size)  # whole batches only: each counts alike
+    total = None
+    for start in starts:
+        statistics = batch_statistics(images[start : start + size])
+        total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
+    nnx.update(backbone.network, jax.tree.map(lambda value: value / len(starts), total))
+    return backbone
+
+
+def _initial(metadata: dict[str, Any]) -> Backbone:
+    """The backbone as the run of a checkpoint's metadata initialised it."""
+    config = dataclasses.make_dataclass("Config", metadata["config"])(**metadata["config"])
+    network = METHODS[config.method](config, None).encoder.backbone
+    return Backbone(network, Normalisation(**{k: tuple(v) for k, v in metadata["normalisation"].items()}))
+
+
+def features(backbone: Backbone, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "n features"]:
+    """float32 pooled features in evaluation mode, without augmentation."""
+    graphdef, state = nnx.split(backbone.network)
+
+    @jax.jit
+    def forward(state, batch):
+        return nnx.merge(graphdef, state)(normalise(batch, backbone.normalisation), views=0)
+
+    parts = []
+    for start in range(0, len(images), _BATCH):
+        batch = images[start : start + _BATCH]
+        padded = np.zeros((_BATCH, *batch.shape[1:]), np.uint8)  # one shape, one compilation
+        padded[: len(batch)] = batch
+        parts.append(np.asarray(forward(state, padded))[: len(batch)])
+    return np.concatenate(parts)
+
+
+def normalise(images: UInt8[Array, "n 32 32 3"], by: Normalisation) -> Float[Array, "n 32 32 3"]:
+    """As the train step normalises the image."""
+    return (images.astype(np.float32) / 255 - np.float32(by.mean)) / np.float32(by.std)

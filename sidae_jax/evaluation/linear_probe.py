@@ -1,0 +1,78 @@
+"""The linear probe of the paper (4.1): one linear layer on frozen features."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings:
+    """SGD at a constant learning rate, without weight decay."""
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 0.05
+    momentum: float = 0.9
+
+
+def train_probe(
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    classes: int,
+    settings: ProbeSettings,
+    seed: int,
+) -> dict[str, Array]:
+    """The trained layer {"kernel": [d, classes], "bias": [classes]}, a function of the arguments alone.
+
+    Every epoch goes through all examples in a new order; its last batch may be smaller than the others.
+    """
+    key = jax.random.key(seed)
+    bound = features.shape[1] ** -0.5  # PyTorch's initialisation of a linear layer
+    shapes = {"kernel": (features.shape[1], classes), "bias": (classes,)}
+    layer = {
+        name: jax.random.uniform(jax.random.fold_in(key, i), shape, minval=-bound, maxval=bound)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    return _train(layer, jax.random.fold_in(key, 2), jnp.asarray(features), jnp.asarray(labels), settings)
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _train(layer, key: Key[Array, ""], features, labels, settings: ProbeSettings):
+    optimizer = optax.sgd(settings.lr, settings.momentum)
+    n = features.shape[0]
+    batches = -(-n // settings.batch_size)
+
+    def loss_of(layer, rows):
+        """Mean cross-entropy over the rows of this batch; a row of n is padding."""
+        used = rows < n
+        x = features.at[rows].get(mode="clip")
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits(layer, x), labels.at[rows].get(mode="clip"))
+        return jnp.where(used, losses, 0).sum() / used.sum()
+
+    def step(carry, rows):
+        layer, state = carry
+        updates, state = optimizer.update(jax.grad(loss_of)(layer, rows), state)
+        return (optax.apply_updates(layer, updates), state), None
+
+    def epoch(carry, key):
+        order = jax.random.permutation(key, n)
+        padded = jnp.concatenate([order, jnp.full(batches * settings.batch_size - n, n, order.dtype)])
+        return jax.lax.scan(step, carry, padded.reshape(batches, settings.batch_size))
+
+    carry = layer, optimizer.init(layer)
+    (layer, _), _ = jax.lax.scan(epoch, carry, jax.random.split(key, settings.epochs))
+    return layer
+
+
+def logits(layer: dict[str, Array], features: Float[Array, "n d"]) -> Float[Array, "n classes"]:
+    return features @ layer["kernel"] + layer["bias"]
+
+
+def accuracy(layer: dict[str, Array], features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
+    """The share of examples whose largest logit is their label's."""
+    return float(np.mean(np.argmax(np.asarray(logits(layer, features)), -1) == labels))

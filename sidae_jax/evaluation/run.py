@@ -1,0 +1,131 @@
+"""Evaluating the checkpoints of a run: the untrained backbone first, then each saved one."""
+
+import hashlib
+import pathlib
+import time
+
+import rich.console
+from ml_collections import ConfigDict
+
+from sidae_jax import checkpoint, data
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation import results
+from sidae_jax.evaluation.backbone import Backbone, restore, untrained
+from sidae_jax.evaluation.feature_cache import cached_features
+from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.subset import labelled_rows
+
+
+def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
+    """Probe the untrained backbone and each checkpoint of a run; write the result file and print a table.
+
+    Returns a record each, the untrained backbone's first, as step 0. Raises UserError.
+    """
+    folder = pathlib.Path(workdir).expanduser().absolute()
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of a run of sidae_jax.main")
+    with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
+        steps = _steps(checkpoints, only_step)
+        metadata = {step: _whole(checkpoints.metadata, step) for step in steps}
+        pretraining = metadata[steps[0]]
+        dataset = config.dataset or pretraining["config"]["dataset"]
+        evaluation = _Evaluation(config, dataset, folder / "eval" / "features")
+        console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+        records = []
+        for step in (0, *steps):
+            if step == 0:
+                console.print("untrained backbone: one pass over the training images, then features and probe")
+                backbone = untrained(pretraining, evaluation.train.images)
+            else:
+                console.print(f"checkpoint {step}: features and probe")
+                backbone = _whole(lambda step: restore(checkpoints, step), step)
+            where = {
+                "step": step,
+                "epoch": metadata[step]["epoch"] if step else 0,
+                "method": pretraining["config"]["method"],
+                "pretrain_seed": pretraining["config"]["seed"],
+            }
+            records.append(where | evaluation.probe(backbone, f"step{step}"))
+    path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
+    results.write(path, records)
+    results.print_table(
+        f"linear probe on {dataset}, {100 * config.label_fraction:g}% of the labels "
+        f"({records[0]['n_train']} images), {records[0]['n_test']} test images",
+        records,
+    )
+    print(f"accuracy {100 * records[-1]['accuracy']:.2f}% after step {records[-1]['step']}; results in {path}")
+    return records
+
+
+def _steps(checkpoints: checkpoint.Checkpoints, only_step: int | None) -> list[int]:
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
+    if only_step is None:
+        return steps
+    if only_step not in steps:
+        raise UserError(
+            f"--step={only_step} is not saved in {checkpoints.directory}: "
+            f"give one of {', '.join(map(str, steps))}, or no --step for all of them"
+        )
+    return [only_step]
+
+
+def _whole(read, step: int):
+    try:
+        return read(step)
+    except checkpoint.DamagedCheckpoint as error:
+        raise UserError(f"{error}: put back a copy, or evaluate another one with --step") from error
+
+
+class _Evaluation:
+    """The images of an evaluation, and what is done with each backbone."""
+
+    def __init__(self, config: ConfigDict, dataset: str, feature_folder: pathlib.Path):
+        self.config = config
+        self.dataset = dataset
+        self.feature_folder = feature_folder
+        self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
+        self.rows = labelled_rows(len(self.train.labels), config.label_fraction)
+
+    def _load(self, key: str) -> data.Images:
+        images = data.load(self.dataset, self.config[key], self.config.data_dir)
+        if (images.labels < 0).any():
+            raise UserError(
+                f"config.{key}={self.config[key]} of {self.dataset} has images without labels: "
+                f"give a split that has them, such as --config.{key}=train"
+            )
+        return images
+
+    def probe(self, backbone: Backbone, name: str) -> results.Record:
+        """The accuracy of a linear layer on the frozen backbone, and all that it was measured with."""
+        config, start = self.config, time.perf_counter()
+        before = checkpoint.arrays_sha256(backbone.arrays())
+        train, test = (
+            cached_features(self.feature_folder, f"{self.dataset}-{split}-{name}", backbone, images)
+            for split, images in (("train", self.train), ("test", self.test))
+        )
+        layer = train_probe(
+            train[self.rows],
+            self.train.labels[self.rows],
+            self.train.num_classes,
+            ProbeSettings(**config.probe),
+            config.seed,
+        )
+        measured = accuracy(layer, test, self.test.labels)
+        assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the frozen backbone has changed"
+        return {
+            "protocol": config.protocol,
+            "dataset": self.dataset,
+            "train_split": config.train_split,
+            "test_split": config.test_split,
+            "label_fraction": config.label_fraction,
+            "seed": config.seed,
+            "n_train": len(self.rows),
+            "n_test": len(self.test.labels),
+            "accuracy": measured,
+            "seconds": time.perf_counter() - start,
+            "labelled_rows_sha256": hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest(),
+            "probe": config.probe.to_dict(),
+        }

@@ -1,0 +1,84 @@
+"""The order of the images, and the two ways in which batches reach the devices.
+
+The batch of step k is a function of the seed and k alone, so a resumed run needs no saved position.
+"""
+
+import concurrent.futures
+import os
+from collections.abc import Iterator
+
+import grain
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Int, Int32
+
+from sidae_jax.data import Images
+from sidae_jax.mesh import AXIS, process_rows, put
+
+
+def batch_order(images: int, batch_size: int, seed: int) -> grain.MapDataset:
+    """Element k is the Int[batch_size] of the rows of step k's batch; endless.
+
+    Every epoch is a new order of all images; what does not fill a batch at its end is dropped (paper: design of
+    SimSiam's loader).
+    """
+    return grain.MapDataset.range(images).shuffle(seed=seed).batch(batch_size, drop_remainder=True).repeat()
+
+
+def epoch_order(order: grain.MapDataset, steps_per_epoch: int, epoch: int) -> Int32[np.ndarray, "steps batch"]:
+    """The rows of every batch of one epoch."""
+    first = epoch * steps_per_epoch
+    return np.stack([order[first + i] for i in range(steps_per_epoch)]).astype(np.int32)
+
+
+def fits_resident(data: Images, mesh: Mesh) -> bool:
+    """Whether a copy of the images on each device takes at most a quarter of its memory."""
+    device = mesh.local_devices[0]
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    if limit is None:  # a CPU: its devices share the machine's memory
+        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)
+    return data.images.nbytes <= limit // 4
+
+
+def resident_batches(
+    data: Images, order: grain.MapDataset, steps_per_epoch: int, mesh: Mesh, start: int
+) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
+    """For step start, start + 1, ...: all images, all labels and the epoch's order, for `map_resident_step`.
+
+    Between the steps of an epoch nothing is sent; the next epoch's order is prepared meanwhile.
+    """
+    images, labels = put(mesh, data.images), put(mesh, data.labels)
+    with concurrent.futures.ThreadPoolExecutor(1) as ahead:
+        epoch = start // steps_per_epoch
+        next_order = ahead.submit(epoch_order, order, steps_per_epoch, epoch)
+        step = start
+        while True:
+            device_order = put(mesh, next_order.result(), P(None, AXIS))
+            epoch += 1
+            next_order = ahead.submit(epoch_order, order, steps_per_epoch, epoch)
+            while step < epoch * steps_per_epoch:
+                yield images, labels, device_order
+                step += 1
+
+
+def stream_batches(
+    data: Images, order: grain.MapDataset, batch_size: int, mesh: Mesh, start: int
+) -> Iterator[tuple[jax.Array, jax.Array]]:
+    """For step start, start + 1, ...: the batch's images and labels, for `map_stream_step`.
+
+    Each process reads its own rows from the decoded data on disk, some batches ahead of the step.
+    """
+    mine = process_rows(batch_size)
+    sharding = jax.sharding.NamedSharding(mesh, P(AXIS))
+
+    def read(rows: Int[np.ndarray, " batch"]) -> tuple[np.ndarray, np.ndarray]:
+        return data.images[rows[mine]], data.labels[rows[mine]]
+
+    ahead = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+    for images, labels in order[start:].map(read).to_iter_dataset(ahead):
+        yield (
+            jax.make_array_from_process_local_data(sharding, images),
+            jax.make_array_from_process_local_data(sharding, labels),
+        )

@@ -1,0 +1,31 @@
+"""Evaluate the checkpoints of a run with a linear probe.
+
+python -m sidae_jax.linear_eval --workdir=DIR [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
+"""
+
+from absl import flags
+
+import sidae_jax.evaluation.config
+from sidae_jax import cli
+from sidae_jax.errors import UserError
+
+_CONFIG = cli.define_config(sidae_jax.evaluation.config.__file__)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run.")
+_STEP = flags.DEFINE_integer("step", None, "Evaluate this step's checkpoint alone.")
+
+
+def main() -> None:
+    if _WORKDIR.value is None:
+        raise UserError("--workdir is missing: give the folder of a pre-training run, such as --workdir=runs/cifar10")
+    sidae_jax.evaluation.config.validate(_CONFIG.value)
+
+    # Only now what takes seconds to import.
+    from sidae_jax import runtime
+    from sidae_jax.evaluation.run import evaluate
+
+    runtime.start()
+    evaluate(_CONFIG.value, _WORKDIR.value, _STEP.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,65 @@
+"""The losses of the methods as pure functions, in the papers' notation."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+def ncs(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Negative cosine similarity, the mean over n: D_ncs of the paper, 3.2; in [-1, 1], ncs(a, a) = -1.
+
+    -a.b / max(|a||b|, 1e-8).
+    """
+    return -((a * b).sum(-1) / jnp.maximum(_norm(a) * _norm(b), 1e-8)).mean()
+
+
+def _norm(a):
+    """|a| over the last axis, with gradient 0 at a = 0, where that of a plain square root would be NaN."""
+    square = jnp.square(a).sum(-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def mse(a: Float[Array, "n ..."], b: Float[Array, "n ..."]) -> Float[Array, ""]:
+    """Mean squared error over all elements: D_mse of the paper, 3.2, the mean over n."""
+    return jnp.square(a - b).mean()
+
+
+def simsiam(
+    p1: Float[Array, "n d"], p2: Float[Array, "n d"], z1: Float[Array, "n d"], z2: Float[Array, "n d"]
+) -> Float[Array, ""]:
+    """L_si = ncs(p1, sg z2)/2 + ncs(p2, sg z1)/2: equation 1 of the paper."""
+    return 0.5 * ncs(p1, lax.stop_gradient(z2)) + 0.5 * ncs(p2, lax.stop_gradient(z1))
+
+
+def dae(
+    x1: Float[Array, "n ..."],
+    x2: Float[Array, "n ..."],
+    reconstruction1: Float[Array, "n ..."],
+    reconstruction2: Float[Array, "n ..."],
+) -> Float[Array, ""]:
+    """L_dae = mse(x1, x1')/2 + mse(x2, x2')/2: paper, 3.2, where both targets x1 and x2 are the image x."""
+    return 0.5 * mse(x1, reconstruction1) + 0.5 * mse(x2, reconstruction2)
+
+
+def sidae(loss_dae: Float[Array, ""], loss_si: Float[Array, ""], w: float) -> tuple[Float[Array, ""], Metrics]:
+    """L_sidae = w L_dae + (1 - w) L_si: paper, 3.2."""
+    return w * loss_dae + (1 - w) * loss_si, {"loss_dae": loss_dae, "loss_si": loss_si}
+
+
+def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[Array, ""]:
+    """The collapse measure std(z/|z|) sqrt(d) of SimSiam (Chen and He, 2021, 4.1), the mean over dimensions.
+
+    1 for features spread evenly over the sphere, 0 for collapsed ones. With `axis_name` over the batch of all
+    devices of that mapped axis. No gradient flows through it.
+    """
+    z = lax.stop_gradient(z)
+    unit = z / jnp.maximum(_norm(z), 1e-8)[:, None]
+    mean = unit.mean(0)
+    if axis_name is not None:
+        mean = lax.pmean(mean, axis_name)
+    variance = jnp.square(unit - mean).mean(0)
+    if axis_name is not None:
+        variance = lax.pmean(variance, axis_name)
+    return jnp.sqrt(variance).mean() * z.shape[-1] ** 0.5

@@ -1,0 +1,52 @@
+"""The devices, and how arrays lie on them: data parallelism over one axis."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Key
+
+from sidae_jax.errors import UserError
+
+AXIS = "data"
+_REPLICATED = P()
+
+
+def data_mesh(batch_size: int) -> Mesh:
+    """All devices of all processes along the axis "data".
+
+    Raises UserError where they do not divide `batch_size`.
+    """
+    devices = jax.devices()
+    if batch_size % len(devices):
+        lower = batch_size - batch_size % len(devices)
+        near = [size for size in (lower, lower + len(devices)) if size > 0]
+        raise UserError(
+            f"config.batch_size={batch_size} is not divisible by the {len(devices)} devices: "
+            f"give --config.batch_size={' or '.join(map(str, near))}, or use fewer devices"
+        )
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def put(mesh: Mesh, value: np.ndarray, spec: P = _REPLICATED) -> jax.Array:
+    """`value`, which every process holds whole, laid out by `spec`; each process sends its own part."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def put_tree(mesh: Mesh, tree: Any) -> Any:
+    """The pytree with every array whole on every device."""
+    return jax.tree.map(lambda leaf: put(mesh, np.asarray(leaf)), tree)
+
+
+def replicated_key(mesh: Mesh, seed: int) -> Key[Array, ""]:
+    """jax.random.key(seed) on every device."""
+    return jax.jit(lambda: jax.random.key(seed), out_shardings=NamedSharding(mesh, P()))()
+
+
+def process_rows(batch_size: int) -> slice:
+    """The rows of a global batch that this process's devices hold."""
+    rows = batch_size // jax.process_count()
+    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)

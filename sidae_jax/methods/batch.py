@@ -1,0 +1,25 @@
+"""What a method sees of a batch, and the parts that methods share."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+class Batch(NamedTuple):
+    """Images and two augmented views of each, all normalised; labels are -1 where there is none."""
+
+    x: Float[Array, "n 32 32 3"]
+    x1: Float[Array, "n 32 32 3"]
+    x2: Float[Array, "n 32 32 3"]
+    label: Int[Array, " n"]
+
+    def targets(self, target: str) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
+        """What the two reconstructions are compared with: the image (paper, 3.1 and its formulas) or its views."""
+        return {"image": (self.x, self.x), "view": (self.x1, self.x2)}[target]
+
+
+def part_rng(seed: int) -> dict[str, np.random.Generator]:
+    """Initial values for each part: the same seed gives the same encoder in every method."""
+    names = ("encoder", "predictor", "decoder")
+    return {name: np.random.default_rng([seed, i]) for i, name in enumerate(names)}

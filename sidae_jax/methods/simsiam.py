@@ -1,0 +1,26 @@
+"""SimSiam (Chen and He, 2021) as the paper re-implements it (2.0.1 and 4.1)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from sidae_jax import losses
+from sidae_jax.methods.batch import Batch, part_rng
+from sidae_jax.networks.heads import Encoder, Predictor
+
+
+class SimSiam(nnx.Module):
+    def __init__(self, *, stem: str, width: int, d: int, axis_name: str | None, seed: int):
+        rng = part_rng(seed)
+        self.encoder = Encoder(stem=stem, width=width, d=d, axis_name=axis_name, rng=rng["encoder"])
+        self.predictor = Predictor(d, axis_name=axis_name, rng=rng["predictor"])
+        self.axis_name = axis_name
+
+    def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
+        del keys  # nothing random beyond the views
+        z = self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)
+        p = self.predictor(z, views=2)
+        z1, z2 = jnp.split(z, 2)
+        p1, p2 = jnp.split(p, 2)
+        loss_si = losses.simsiam(p1, p2, z1, z2)
+        return loss_si, {"loss_si": loss_si, "feature_std": losses.feature_std(z1, self.axis_name)}

@@ -1,0 +1,1 @@
+"""The Flax modules: backbone, projector, predictor and decoder."""

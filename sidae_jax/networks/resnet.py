@@ -1,0 +1,75 @@
+"""ResNet-18 as PyTorch defines it (He et al., 2016), up to the pooled features."""
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from sidae_jax.networks.conv import max_pool
+from sidae_jax.networks.layers import BatchNorm, Conv
+
+STEMS = ("imagenet", "cifar")
+
+
+class ResNet18(nnx.Module):
+    """Image to features: 512 of them at the standard width of 64.
+
+    stem "imagenet": 7x7/2 convolution, BN, ReLU, 3x3/2 max pool; a 32x32 image becomes an 8x8 map.
+    stem "cifar": 3x3/1 convolution, BN, ReLU; the map stays 32x32 (SimSiam's and SimCLR's CIFAR recipe).
+    """
+
+    def __init__(
+        self,
+        *,
+        stem: str = "imagenet",
+        width: int = 64,
+        axis_name: str | None = None,
+        rng: np.random.Generator,
+    ):
+        if stem == "imagenet":
+            self.stem = Conv(3, width, 7, stride=2, rng=rng)
+        elif stem == "cifar":
+            self.stem = Conv(3, width, 3, rng=rng)
+        else:
+            raise ValueError(f"stem={stem!r} is none of {', '.join(STEMS)}")
+        self.pool = stem == "imagenet"
+        self.stem_norm = BatchNorm(width, axis_name=axis_name)
+        blocks, c = [], width
+        for stage in range(4):
+            f = width * 2**stage
+            for block in range(2):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(BasicBlock(c, f, stride=stride, axis_name=axis_name, rng=rng))
+                c = f
+        self.blocks = nnx.List(blocks)
+        self.features = c
+
+    def __call__(self, x: Float[Array, "n h w 3"], views: int) -> Float[Array, "n features"]:
+        """`views`: the number of views whose batch statistics are taken apart; 0 in evaluation mode."""
+        x = nnx.relu(self.stem_norm(self.stem(x), views))
+        if self.pool:
+            x = max_pool(x)
+        for block in self.blocks:
+            x = block(x, views)
+        return x.mean((1, 2))
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions beside a shortcut; the last BN starts at zero, so the block starts as its shortcut."""
+
+    def __init__(self, c: int, f: int, *, stride: int, axis_name: str | None, rng: np.random.Generator):
+        self.conv1 = Conv(c, f, 3, stride=stride, rng=rng)
+        self.norm1 = BatchNorm(f, axis_name=axis_name)
+        self.conv2 = Conv(f, f, 3, rng=rng)
+        self.norm2 = BatchNorm(f, scale=0.0, axis_name=axis_name)
+        if stride == 1 and c == f:
+            self.shortcut, self.shortcut_norm = None, None
+        else:
+            self.shortcut = Conv(c, f, 1, stride=stride, rng=rng)
+            self.shortcut_norm = BatchNorm(f, axis_name=axis_name)
+
+    def __call__(self, x: Float[Array, "n h w c"], views: int) -> Float[Array, "n h2 w2 f"]:
+        y = nnx.relu(self.norm1(self.conv1(x), views))
+        y = self.norm2(self.conv2(y), views)
+        if self.shortcut is not None:
+            x = self.shortcut_norm(self.shortcut(x), views)
+        return nnx.relu(x + y)

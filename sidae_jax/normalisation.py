@@ -1,0 +1,31 @@
+"""Mean and standard deviation by which images are normalised before they enter a network."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import UInt8
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """One value a channel, of pixels in [0, 1]. It belongs to an encoder, like its weights."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalisation:
+    """Those of all pixels of these images, from exact integer sums.
+
+    A channel without any variation gets the standard deviation 1.
+    """
+    total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
+    for start in range(0, len(images), 4096):  # bounds the memory of the copies below
+        pixels = images[start : start + 4096].astype(np.uint32)
+        total += pixels.sum((0, 1, 2), dtype=np.uint64)
+        squares += (pixels * pixels).sum((0, 1, 2), dtype=np.uint64)
+    count = images[..., 0].size
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    std = np.where(std > 0, std, 255)
+    return Normalisation(tuple((mean / 255).tolist()), tuple((std / 255).tolist()))

@@ -1,0 +1,123 @@
+"""The train step: one function for each device, mapped over the data axis."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from sidae_jax.losses import Metrics
+from sidae_jax.mesh import AXIS, put_tree
+from sidae_jax.methods.batch import Batch
+from sidae_jax.normalisation import Normalisation
+from sidae_jax.views import ViewSettings, make_views
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "params", "batch_stats", "opt_state"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that training changes. Donated to the step: a state that has been stepped is gone."""
+
+    step: Int[Array, ""]
+    params: nnx.State
+    batch_stats: nnx.State
+    opt_state: Any
+
+
+def make_optimizer(
+    lr: float, momentum: float, weight_decay: float, total_steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """PyTorch's SGD (decay added to the gradient of every parameter) with cosine decay to 0 (paper, 4.1)."""
+    schedule = optax.cosine_decay_schedule(lr, total_steps)
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum)), schedule
+
+
+def create_state(
+    method: nnx.Module, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> tuple[nnx.GraphDef, TrainState]:
+    """The method's structure, and the state from which its training starts."""
+    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+
+    state = TrainState(np.zeros((), np.int32), params, batch_stats, optimizer.init(params))
+    return graphdef, put_tree(mesh, state)
+
+
+def make_device_step(
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    views: ViewSettings,
+    normalisation: Normalisation,
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """One device's step (state, its uint8 images, their labels, key) -> (state, metrics).
+
+    To be mapped over the axis "data": gradients and metrics are means over the devices, and so the same on each.
+    What is drawn for an example depends on the key, the step and the example's place in the global batch.
+    """
+    mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
+
+    def device_step(
+        state: TrainState, images: UInt8[Array, "n 32 32 3"], labels: Int[Array, " n"], key: Key[Array, ""]
+    ) -> tuple[TrainState, Metrics]:
+        n = images.shape[0]
+        places = lax.axis_index(AXIS) * n + jnp.arange(n)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), places)
+        batch = Batch(*make_views(keys, images, views, mean, std), labels)
+
+        def loss_of(params: nnx.State) -> tuple[Float[Array, ""], tuple[Metrics, nnx.State]]:
+            # copy: inside a transformation a module must not share variables with the outside
+            method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+            loss, metrics = method.loss(batch, jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
+            return loss, ({"loss": loss, **metrics}, nnx.state(method, nnx.BatchStat))
+
+        gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        gradients, metrics = lax.pmean((gradients, metrics), AXIS)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return device_step
+
+
+def map_stream_step(device_step: Callable, mesh: Mesh) -> Callable:
+    """jit(shard_map(...)): (state, images, labels, key) -> (state, metrics), the batch split over the devices.
+
+    check_vma=False gives the semantics of pmap: with the check, gradients of replicated parameters would arrive
+    already summed over the devices, and the mean in the step would change nothing.
+    """
+    mapped = jax.shard_map(
+        device_step, mesh=mesh, in_specs=(P(), P(AXIS), P(AXIS), P()), out_specs=P(), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def map_resident_step(device_step: Callable, mesh: Mesh) -> Callable:
+    """As `map_stream_step`, with the whole data set on every device and an epoch's order instead of a batch.
+
+    (state, all images, all labels, order [steps an epoch, batch], key) -> (state, metrics).
+    """
+
+    def gather_and_step(state, images, labels, order, key):
+        rows = order[state.step % order.shape[0]]
+        return device_step(state, images[rows], labels[rows], key)
+
+    mapped = jax.shard_map(
+        gather_and_step,
+        mesh=mesh,
+        in_specs=(P(), P(), P(), P(None, AXIS), P()),
+        out_specs=P(),
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)

@@ -1,0 +1,216 @@
+"""Augmented views, on the device: torchvision's transforms on PIL images, in float32.
+
+The transforms and their order are the paper's (3.2), which are SimSiam's for CIFAR-10. An image is three planes
+[3, 32, 32] in [0, 1]. Nothing is rounded to 8 bits between the transforms, which PIL does.
+
+`draw` turns a key into the random parameters of one view, `apply` is a deterministic function of them.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+
+SIZE = 32
+
+Planes = Float[Array, "3 32 32"]
+Plane = Float[Array, "32 32"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewSettings:
+    """Ranges and probabilities, in torchvision's terms.
+
+    crop_scale: the crop's share of the image's area; crop_ratio: its width over its height; brightness, contrast,
+    saturation: factors in [1 - s, 1 + s]; hue: shift in [-hue, hue] turns; blur_sigma: pixels; p_*: probabilities.
+    """
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    p_jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    p_gray: float = 0.2
+    p_blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    p_flip: float = 0.5
+
+
+class Draw(NamedTuple):
+    """The random parameters of one view. Crop in pixels; jitter factors 1 (hue 0) where jitter is not applied."""
+
+    top: Int[Array, ""]
+    left: Int[Array, ""]
+    height: Int[Array, ""]
+    width: Int[Array, ""]
+    jitter: Float[Array, "4"]  # brightness, contrast, saturation, hue
+    jitter_rank: Int[Array, "4"]  # at which place in the order each of the four is applied
+    gray: Bool[Array, ""]
+    sigma: Float[Array, ""]  # 0: no blur
+    flip: Bool[Array, ""]
+
+
+def make_views(
+    keys: Key[Array, " n"],
+    images: UInt8[Array, "n 32 32 3"],
+    settings: ViewSettings,
+    mean: Float[Array, "3"],
+    std: Float[Array, "3"],
+) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
+    """The normalised images and two views of each.
+
+    The views of an image are a function of it and its key alone, not of the batch it lies in.
+    """
+    planes = images.transpose(0, 3, 1, 2).astype(jnp.float32) / 255
+
+    def view(planes: Planes, key: Key[Array, ""]) -> Planes:
+        return apply(planes, draw(key, settings), settings)
+
+    # both views in one call: half the program to compile
+    two_keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
+    views = jax.vmap(jax.vmap(view, (None, 0)))(planes, two_keys)
+    x, x1, x2 = (p.transpose(0, 2, 3, 1) for p in (planes, views[:, 0], views[:, 1]))
+    return (x - mean) / std, (x1 - mean) / std, (x2 - mean) / std
+
+
+def draw(key: Key[Array, ""], settings: ViewSettings) -> Draw:
+    """The random parameters of one view."""
+    # one call, for it is random bits that take long to compile
+    areas, ratios, corner, applied, jitter, order, sigma = jnp.split(
+        jax.random.uniform(key, (35,)), [10, 20, 22, 26, 30, 34]
+    )
+    top, left, height, width = _crop(areas, ratios, corner, settings)
+    jittered, gray, blurred, flip = applied < jnp.array(
+        [settings.p_jitter, settings.p_gray, settings.p_blur, settings.p_flip]
+    )
+    strength = jnp.array([settings.brightness, settings.contrast, settings.saturation, settings.hue])
+    neutral = jnp.array([1.0, 1.0, 1.0, 0.0])
+    low = jnp.maximum(neutral - strength, jnp.array([0.0, 0.0, 0.0, -1.0]))
+    jitter = _between(jitter, low, neutral + strength)
+    return Draw(
+        top=top,
+        left=left,
+        height=height,
+        width=width,
+        jitter=jnp.where(jittered, jitter, neutral),
+        jitter_rank=(order[None, :] < order[:, None]).sum(1),
+        gray=gray,
+        sigma=jnp.where(blurred, _between(sigma[0], *settings.blur_sigma), 0.0),
+        flip=flip,
+    )
+
+
+def _between(uniform, low, high):
+    return low + (high - low) * uniform
+
+
+def _crop(areas, ratios, corner, settings):
+    """torchvision's RandomResizedCrop.get_params: the first of ten tries that fits, else the whole image.
+
+    `areas` and `ratios`, ten each, and `corner`, two, are uniform in [0, 1).
+    """
+    area = SIZE * SIZE * _between(areas, *settings.crop_scale)
+    ratio = jnp.exp(_between(ratios, *(math.log(ratio) for ratio in settings.crop_ratio)))
+    widths = jnp.round(jnp.sqrt(area * ratio)).astype(jnp.int32)
+    heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
+    fits = (widths > 0) & (widths <= SIZE) & (heights > 0) & (heights <= SIZE)
+    first = jnp.argmax(fits)
+    # torchvision falls back to a central crop of the nearest ratio; a square image is its own when 1 is allowed
+    height = jnp.where(fits.any(), heights[first], SIZE)
+    width = jnp.where(fits.any(), widths[first], SIZE)
+    room = jnp.stack([SIZE - height, SIZE - width])
+    top, left = jnp.minimum(jnp.floor(corner * (room + 1)).astype(jnp.int32), room)
+    return top, left, height, width
+
+
+def apply(planes: Planes, d: Draw, settings: ViewSettings) -> Planes:
+    """One view: crop, jitter, greyscale, blur, flip. Transforms that `settings` rule out cost nothing."""
+    columns = crop_matrix(d.left, d.width)
+    # mirroring the columns commutes with all that follows the crop: the flip costs nothing when done here
+    columns = jnp.where(d.flip, columns[::-1], columns)
+    planes = crop_matrix(d.top, d.height) @ planes @ columns.T
+    if settings.p_jitter > 0:
+        planes = color_jitter(planes, d.jitter, d.jitter_rank)
+    if settings.p_gray > 0:
+        planes = jnp.where(d.gray, grayscale(planes)[None], planes)
+    if settings.p_blur > 0:
+        matrix = blur_matrix(d.sigma, max(settings.blur_sigma))
+        planes = matrix @ planes @ matrix.T
+    return planes
+
+
+def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
+    """The matrix that takes `length` <= 32 pixels from `start` on and resizes them to 32, PIL's bilinear filter.
+
+    PIL crops before it resizes, so weights of pixels outside the crop are dropped and the rest renormalised.
+    """
+    centre = start + (jnp.arange(SIZE) + 0.5) * (length / SIZE)
+    pixel = jnp.arange(SIZE)
+    weight = jnp.maximum(1 - jnp.abs(pixel[None, :] + 0.5 - centre[:, None]), 0)
+    weight = jnp.where((pixel >= start) & (pixel < start + length), weight, 0)
+    return weight / weight.sum(1, keepdims=True)
+
+
+def color_jitter(planes: Planes, jitter: Float[Array, "4"], rank: Int[Array, "4"]) -> Planes:
+    """torchvision's ColorJitter: brightness, contrast, saturation and hue, each once, in the order of `rank`.
+
+    The first three are one blend with different partners; only hue is costly. So it is computed once, between two
+    rounds of the three blends, each of which has factor 1 in the round where it is not due.
+    """
+    blend_rank = (rank[None, :3] < rank[:3, None]).sum(1)  # the order among the three blends
+    before_hue = rank[:3] < rank[3]
+
+    def blends(planes, due):
+        for place in range(3):
+            here = blend_rank == place
+            factor = jnp.where(here & due, jitter[:3], 1.0)[jnp.argmax(here)]
+            gray = grayscale(planes)
+            partner = jnp.where(here[0], 0.0, jnp.where(here[1], gray.mean(), gray))
+            planes = jnp.clip(factor * planes + (1 - factor) * partner, 0, 1)
+        return planes
+
+    return blends(shift_hue(blends(planes, before_hue), jitter[3]), ~before_hue)
+
+
+def grayscale(planes: Planes) -> Plane:
+    """PIL's mode L: 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2)."""
+    return 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+
+
+def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
+    """Turn the hue in HSV space by a fraction of the circle; PIL quantises hue to 256 steps, this does not."""
+    red, green, blue = planes
+    value, low = jnp.max(planes, 0), jnp.min(planes, 0)
+    chroma = value - low
+    divisor = jnp.where(chroma > 0, chroma, 1.0)
+    sixths = jnp.where(
+        value == red,
+        (green - blue) / divisor,
+        jnp.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    offset = jnp.array([5.0, 3.0, 1.0])[:, None, None]
+    k = jnp.mod(offset + sixths + 6 * turns, 6)
+    return value - chroma * jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
+
+
+def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
+    """PIL's GaussianBlur along one axis: three passes of a box of fractional radius, edge pixels repeated.
+
+    0 <= sigma <= largest_sigma; sigma 0 gives the identity. The radius follows Pillow's BoxBlur.c, where the box
+    of radius r weights the pixel at distance o by clip(r + 1 - o, 0, 1) / (2r + 1).
+    """
+    variance = sigma * sigma / 3
+    inner = jnp.floor((jnp.sqrt(12 * variance + 1) - 1) / 2)
+    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
+    radius = inner + outer
+    reach = math.floor((math.sqrt(4 * largest_sigma**2 + 1) - 1) / 2) + 1
+    offsets = jnp.arange(-reach, reach + 1)
+    weight = jnp.clip(radius + 1 - jnp.abs(offsets), 0, 1) / (2 * radius + 1)
+    neighbour = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
+    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbour, SIZE))
+    return box @ box @ box

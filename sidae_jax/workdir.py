@@ -1,0 +1,125 @@
+"""The files of a run beside its checkpoints: config.json and metrics.jsonl."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sidae_jax.config import FREE_KEYS
+from sidae_jax.errors import UserError
+
+_PACKAGES = ("sidae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
+
+
+def open_workdir(workdir: str) -> pathlib.Path:
+    """The folder, made if need be. Raises UserError where nothing can be written there."""
+    folder = pathlib.Path(workdir).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written ({error.strerror}: {error.filename or folder}): "
+            "give a folder of yours, such as --workdir=runs/cifar10"
+        ) from error
+    return folder
+
+
+def check_same_run(folder: pathlib.Path, config: ConfigDict, data_sha256: str | None = None) -> None:
+    """Raises UserError where the run in `folder` was started with settings that give another result."""
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text())
+        old = _flat(before["config"])
+        old_sha256 = before["data_sha256"]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path} is not the config.json of a run ({error}): give another --workdir, or put the file back"
+        ) from error
+    new = _flat(_plain(config))
+    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in FREE_KEYS)
+    if differing:
+        changes = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in differing)
+        raise UserError(
+            f"--workdir={folder} holds a run with other settings ({changes}), which would give another result: "
+            "give the old values to continue it, or another --workdir to start a new run"
+        )
+    if data_sha256 is not None and data_sha256 != old_sha256:
+        raise UserError(
+            f"--workdir={folder} holds a run on other images: {config.dataset} {config.train_split} now has sha256 "
+            f"{data_sha256[:12]}, it had {old_sha256[:12]}; give the --config.data_dir it was started with, "
+            "or another --workdir"
+        )
+
+
+def write_config(folder: pathlib.Path, config: ConfigDict, data_sha256: str) -> None:
+    """config.json: the resolved config, and what the result depends on beside it."""
+    content = {
+        "config": _plain(config),
+        "data_sha256": data_sha256,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        },
+        "git_revision": _git_revision(),
+    }
+    write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write the file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def open_metrics(folder: pathlib.Path, step: int) -> Any:
+    """metrics.jsonl, open for appending after the lines up to `step`; later ones are of steps to be done again."""
+    path = folder / "metrics.jsonl"
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut short when the process was killed
+    write_text(path, "".join(kept))
+    return path.open("a", buffering=1)
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+    """As it comes back from JSON: tuples are lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _git_revision() -> str | None:
+    """The commit of this code, with "+changes" when files differ from it; None outside a git checkout."""
+    source = pathlib.Path(__file__).parent
+
+    def git(*arguments):
+        command = ["git", "-C", str(source), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not git("ls-files", "--", __file__):  # installed inside some other project's checkout
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", str(source)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,302 @@
+"""sidae_jax.data on scikit-learn's digits, prepared for real: pixels, slices, cache, errors."""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import pathlib
+import shutil
+import socket
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from sidae_jax.data import DATASETS, builders, cache, decode, digits, load, prepare
+from sidae_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> pathlib.Path:
+    """A TFDS folder with the digits, prepared while every connection is an error."""
+    folder = tmp_path_factory.mktemp("tfds")
+
+    def refuse(*_):
+        raise AssertionError("preparing the digits opened a connection")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        prepare.prepared_builder("digits", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch) -> pathlib.Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "sidae_jax"
+
+
+def resize_reference(image: np.ndarray) -> np.ndarray:
+    """Bilinear with antialias to 32x32, from its definition: a triangle as wide as the reduction."""
+    matrices = []
+    for size in image.shape[:2]:
+        scale = size / 32
+        centres = (np.arange(32)[:, None] + 0.5) * scale
+        weights = np.maximum(0, 1 - abs(np.arange(size) + 0.5 - centres) / max(scale, 1))
+        matrices.append(weights / weights.sum(axis=1, keepdims=True))
+    return np.einsum("ij,kl,jl...->ik...", *matrices, image.astype(float))
+
+
+def encode(image: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(96, 96, 3), (28, 28), (8, 8), (40, 20, 3)])
+def test_images_are_resized_with_antialias(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    decoded = decode.decode_image(encode(image, format="PNG"))
+    assert decoded.shape == (32, 32, 3)
+    assert decoded.dtype == np.uint8
+    expected = resize_reference(image)
+    expected = expected if expected.ndim == 3 else np.stack([expected] * 3, axis=-1)
+    assert abs(decoded - expected).max() <= 1.01  # PIL rounds to whole numbers after each of two passes
+
+
+def test_images_of_the_right_size_are_untouched():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(decode.decode_image(encode(image, format="PNG")), image)
+    jpeg = encode(image, format="JPEG", quality=75)
+    with Image.open(io.BytesIO(jpeg)) as pil:
+        np.testing.assert_array_equal(decode.decode_image(jpeg), np.asarray(pil))
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 1437), ("test", 360)])
+def test_digits_are_scikit_learns(prepared, split, count):
+    loaded = load("digits", split, str(prepared))
+    values, labels = load_digits(return_X_y=True)
+    here = (np.arange(1797) % 5 == 0) == (split == "test")
+    expected = np.stack([resize_reference(np.round(v.reshape(8, 8) * 255 / 16)) for v in values[here]])
+    assert loaded.images.shape == (count, 32, 32, 3)
+    assert (loaded.images.dtype, loaded.labels.dtype, loaded.num_classes) == (np.uint8, np.int32, 10)
+    grey = loaded.images[..., 0].reshape(count, -1).astype(float)
+    np.testing.assert_array_equal(loaded.images, loaded.images[..., :1].repeat(3, axis=3))
+    # TFDS shuffles the records once: find each image's original.
+    flat = expected.reshape(count, -1)
+    distance = (grey**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * grey @ flat.T
+    original = distance.argmin(axis=1)
+    assert sorted(original) == list(range(count))
+    assert abs(grey - flat[original]).max() <= 1.01
+    np.testing.assert_array_equal(loaded.labels, labels[here][original])
+
+
+def test_slices_are_tfds_slices(prepared):
+    train, test = (load("digits", split, str(prepared)) for split in ("train", "test"))
+    for split, images, labels in [
+        ("train[:10%]", train.images[:144], train.labels[:144]),
+        ("train[:7]", train.images[:7], train.labels[:7]),
+        ("train[-5:]", train.images[-5:], train.labels[-5:]),
+        (
+            "train[1430:]+test[:3]",
+            np.concatenate([train.images[1430:], test.images[:3]]),
+            np.concatenate([train.labels[1430:], test.labels[:3]]),
+        ),
+    ]:
+        part = load("digits", split, str(prepared))
+        np.testing.assert_array_equal(part.images, images)
+        np.testing.assert_array_equal(part.labels, labels)
+        assert part.num_classes == 10
+        with pytest.raises(ValueError, match="read-only"):
+            part.images[0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            part.labels[0] = 0
+
+
+def test_sha256_is_of_exactly_the_slice(prepared):
+    part = load("digits", "train[:9]", str(prepared))
+    data = b"9,32,32,3\n" + part.images.tobytes() + part.labels.astype("<i4").tobytes()
+    assert part.sha256() == hashlib.sha256(data).hexdigest()
+    assert part.sha256() == load("digits", "train[:9]", str(prepared)).sha256()
+    assert part.sha256() != load("digits", "train[1:10]", str(prepared)).sha256()
+
+
+@pytest.fixture
+def decodings(monkeypatch) -> list[str]:
+    """The splits that are decoded, as they are."""
+    seen, real = [], decode.decode_split
+
+    def spy(builder, split):
+        seen.append(split)
+        return real(builder, split)
+
+    monkeypatch.setattr(decode, "decode_split", spy)
+    return seen
+
+
+def test_a_split_is_decoded_once(prepared, decodings):
+    first = load("digits", "test", str(prepared))
+    second = load("digits", "test[:50]", str(prepared))
+    assert decodings == ["test"]
+    assert isinstance(second.images, np.memmap)
+    np.testing.assert_array_equal(second.images, first.images[:50])
+
+
+@pytest.mark.parametrize("damage", ["bit of images", "bit of labels", "truncated", "sidecar", "empty sidecar"])
+def test_a_damaged_cache_is_made_again(prepared, cache_folder, decodings, caplog, damage):
+    good = load("digits", "test", str(prepared)).sha256()
+    part = "json" if "sidecar" in damage else "labels.npy" if "labels" in damage else "images.npy"
+    (path,) = cache_folder.glob(f"*.{part}")
+    content = path.read_bytes()
+    if damage.startswith("bit"):
+        path.write_bytes(content[:1000] + bytes([content[1000] ^ 4]) + content[1001:])
+    else:
+        path.write_bytes({"truncated": content[:-1], "sidecar": content[:20], "empty sidecar": b"{}"}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert load("digits", "test", str(prepared)).sha256() == good
+    assert decodings == ["test", "test"]
+    assert "damaged" in caplog.text
+    assert path.read_bytes() == content
+    assert sorted(p.suffix for p in cache_folder.iterdir()) == [".json", ".npy", ".npy"]
+    load("digits", "test", str(prepared))
+    assert len(decodings) == 2
+
+
+def test_other_record_files_make_another_cache(prepared, tmp_path, decodings):
+    folder = tmp_path / "tfds"
+    shutil.copytree(prepared, folder)
+    load("digits", "test", str(folder))
+    (record,) = folder.glob("digits/1.0.0/*test*")
+    os.utime(record, ns=(0, record.stat().st_mtime_ns + 1))
+    load("digits", "test", str(folder))
+    assert decodings == ["test", "test"]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(prepared, tmp_path, monkeypatch, caplog):
+    good = load("digits", "test", str(prepared)).sha256()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        loaded = load("digits", "test", str(prepared))
+    assert loaded.sha256() == good
+    assert not loaded.images.flags.writeable
+    assert "XDG_CACHE_HOME" in caplog.text
+
+
+def test_the_cache_lies_in_the_home_folder(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert cache.folder() == pathlib.Path("/home/somebody/.cache/sidae_jax")
+
+
+def test_a_prepared_folder_is_only_read(prepared, tmp_path):
+    folder = tmp_path / "tfds"
+    shutil.copytree(prepared, folder)
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    try:
+        assert len(load("digits", "train", str(folder)).images) == 1437
+        assert {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]} == before
+    finally:
+        for path in paths:  # so that pytest can delete it
+            path.chmod(0o755)
+
+
+def test_the_default_folder_is_tfds_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "default"))
+    assert len(load("digits", "test").images) == 360
+    assert (tmp_path / "default" / "digits" / "1.0.0" / "dataset_info.json").exists()
+
+
+def test_another_process_may_finish_first(tmp_path, monkeypatch):
+    class Overtaken(digits.Digits, skip_registration=True):
+        name = "digits"
+
+        def _split_generators(self, dl_manager):
+            digits.Digits(data_dir=tmp_path).download_and_prepare(file_format="array_record")
+            return super()._split_generators(dl_manager)
+
+    monkeypatch.setitem(builders.BUILDERS, "digits", Overtaken)
+    assert len(load("digits", "test", str(tmp_path)).images) == 360
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
+
+
+def test_the_known_names():
+    assert sorted(builders.BUILDERS) == sorted(DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "words"),
+    [
+        ("digitz", "train", ["dataset='digitz'", "did you mean 'digits'", "fashion_mnist"]),
+        ("digits", "trian", ["split='trian'", "train_split", "did you mean 'train'", "test has 360 images"]),
+        ("digits", "train[:0]", ["split='train[:0]'", "no image", "train has 1437 images"]),
+        ("digits", "train[9:5]", ["no image"]),
+        ("digits", "train[:2000]", ["train[:2000]", "1437"]),
+        ("digits", "train[", ["Unrecognized split format", "'train[:10%]'"]),
+        ("digits", "", ["split=''", "train_split"]),
+        ("digits", "train+validation", ["Unknown split 'validation'"]),
+    ],
+)
+def test_a_wrong_name_is_told(prepared, dataset, split, words):
+    _assert_told(words, dataset, split, str(prepared))
+
+
+def _assert_told(words, *arguments):
+    start = time.monotonic()
+    with pytest.raises(UserError) as error:
+        load(*arguments)
+    assert time.monotonic() - start < 5
+    for word in words:
+        assert str(word) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    _assert_told(["data_dir=", "missing", "does not exist", "mkdir"], "digits", "train", str(tmp_path / "missing"))
+    _assert_told(["data_dir=", "file", "not a folder"], "digits", "train", str(tmp_path / "file"))
+    _assert_told(["data_dir=''"], "digits", "train", "")
+
+
+def test_a_default_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "file" / "tfds"))
+    _assert_told(["'digits'", tmp_path / "file" / "tfds", "data_dir"], "digits", "train")
+
+
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
+def test_no_data_and_no_network_is_told_at_once(tmp_path, monkeypatch, name):
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nothing listens: as good as no network
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    words = [f"'{name}'", tmp_path / name, tmp_path / "downloads" / "manual", "'digits'", "data_dir", "gz"]
+    _assert_told(words, name, "train", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "info", "tfrecord"])
+def test_a_damaged_folder_is_told(prepared, tmp_path, damage):
+    folder = tmp_path / "tfds"
+    shutil.copytree(prepared, folder)
+    (record,) = folder.glob("digits/1.0.0/*test*")
+    info = record.with_name("dataset_info.json")
+    content = record.read_bytes()
+    if damage == "missing":
+        record.unlink()
+    elif damage == "truncated":
+        record.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        record.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    elif damage == "info":
+        info.write_text("{")
+    else:
+        info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
+    wanted = "array_record is wanted" if damage == "tfrecord" else "prepare"
+    _assert_told(["digits", folder, "data_dir", wanted], "digits", "test", str(folder))

@@ -1,0 +1,122 @@
+"""The networks, the loss, its gradients and three SGD steps against PyTorch, from the same weights.
+
+The wanted values are in reference/golden.npz, made by reference/make_golden.py with PyTorch in float64.
+"""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from torch_names import from_torch
+
+from sidae_jax import checkpoint, config
+from sidae_jax.methods import METHODS
+from sidae_jax.methods.batch import Batch
+from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.step import make_optimizer
+
+GOLDEN = dict(np.load(pathlib.Path(__file__).parent / "reference" / "golden.npz", allow_pickle=False))
+
+
+def under(prefix):
+    return {name.removeprefix(prefix): value for name, value in GOLDEN.items() if name.startswith(prefix)}
+
+
+def image(name):
+    return jnp.asarray(GOLDEN[name].transpose(0, 2, 3, 1))
+
+
+def load_into(tree, arrays, prefix):
+    return jax.tree.map(jnp.asarray, checkpoint.from_arrays(tree, arrays, prefix))
+
+
+def assert_close(found, wanted, share, name=""):
+    """Within `share` of the largest wanted value: the measure in which PyTorch's own float32 was examined."""
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=share * np.abs(wanted).max(), err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def split():
+    settings = config.pretraining("sidae", "digits", width=4, d_hid=32, w=0.3)
+    graphdef, params, batch_stats = nnx.split(METHODS["sidae"](settings, None), nnx.Param, nnx.BatchStat)
+    arrays = from_torch(under("init/"))
+    names = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+    assert {n: a.shape for n, a in names.items()} == {n: a.shape for n, a in arrays.items()}
+    return graphdef, load_into(params, arrays, "params."), load_into(batch_stats, arrays, "batch_stats.")
+
+
+def loss_of(params, graphdef, batch_stats, number):
+    method = nnx.merge(graphdef, params, batch_stats, copy=True)
+    x, x1, x2 = (image(f"{name}.{number}") for name in ("x", "x1", "x2"))
+    loss, metrics = method.loss(Batch(x, x1, x2, jnp.zeros(len(x), jnp.int32)), jax.random.split(jax.random.key(0), 6))
+    return loss, (metrics, nnx.state(method, nnx.BatchStat))
+
+
+def test_each_network_forward(split):
+    method = nnx.merge(*split, copy=True)
+    features = method.encoder.backbone(image("x1.0"), views=1)
+    assert_close(features, GOLDEN["features1"], 1e-5)
+    z = method.encoder.projector(features, views=1)
+    assert_close(z, GOLDEN["z1"], 3e-5)
+    assert_close(method.predictor(z, views=1), GOLDEN["p1"], 3e-5)
+    assert_close(method.decoder(z, views=1), GOLDEN["recon1"].transpose(0, 2, 3, 1), 3e-5)
+
+
+def test_the_cifar_stem_forward():
+    backbone = ResNet18(stem="cifar", width=4, rng=np.random.default_rng(0))
+    graphdef, params, batch_stats = nnx.split(backbone, nnx.Param, nnx.BatchStat)
+    arrays = from_torch({f"encoder.backbone.{name}": value for name, value in under("cifar_init/").items()})
+    params = load_into(params, arrays, "params.encoder.backbone.")
+    batch_stats = load_into(batch_stats, arrays, "batch_stats.encoder.backbone.")
+    features = nnx.merge(graphdef, params, batch_stats)(image("x.0"), views=1)
+    assert_close(features, GOLDEN["cifar_features"], 1e-5)
+
+
+def test_loss_and_gradients(split):
+    graphdef, params, batch_stats = split
+    gradient = jax.jit(jax.value_and_grad(loss_of, has_aux=True), static_argnums=(1, 3))
+    (loss, (metrics, _)), gradients = gradient(params, graphdef, batch_stats, 0)
+    np.testing.assert_allclose(loss, GOLDEN["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss_dae"], GOLDEN["loss_dae"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss_si"], GOLDEN["loss_si"], rtol=1e-4)
+    wanted = from_torch(under("grad/"))
+    found = checkpoint.to_arrays(gradients, "params.")
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        assert_close(found[name], wanted[name], 1e-4, name)
+
+
+def test_three_sgd_steps_with_cosine_decay(split):
+    graphdef, params, batch_stats = split
+    optimizer, _ = make_optimizer(lr=0.03, momentum=0.9, weight_decay=5e-4, total_steps=10)
+    opt_state = optimizer.init(params)
+
+    @jax.jit
+    def step(params, batch_stats, opt_state, x, x1, x2):
+        def loss_at(params):
+            method = nnx.merge(graphdef, params, batch_stats, copy=True)
+            keys = jax.random.split(jax.random.key(0), 6)
+            loss, _ = method.loss(Batch(x, x1, x2, jnp.zeros(6, jnp.int32)), keys)
+            return loss, nnx.state(method, nnx.BatchStat)
+
+        (loss, batch_stats_), gradients = jax.value_and_grad(loss_at, has_aux=True)(params)
+        updates, opt_state_ = optimizer.update(gradients, opt_state, params)
+        return loss, optax.apply_updates(params, updates), batch_stats_, opt_state_
+
+    losses = []
+    for number in range(3):
+        images = [image(f"{name}.{number}") for name in ("x", "x1", "x2")]
+        loss, params, batch_stats, opt_state = step(params, batch_stats, opt_state, *images)
+        losses.append(loss)
+    np.testing.assert_allclose(losses, GOLDEN["losses"], rtol=1e-5)
+    found = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+    wanted = from_torch(under("after/"))
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        assert_close(found[name], wanted[name], 1e-5, name)
+    method = nnx.merge(graphdef, params, batch_stats)
+    assert_close(method.encoder.backbone(image("x.0"), views=0), GOLDEN["eval_features"], 1e-5)
