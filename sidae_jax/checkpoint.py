@@ -6,6 +6,7 @@ here.
 """
 
 import hashlib
+import json
 import pathlib
 import shutil
 from typing import Any
@@ -18,7 +19,7 @@ from absl import logging
 from sidae_jax.errors import UserError
 
 Arrays = dict[str, np.ndarray]
-_SUMS, _SCHEDULED = "array_sha256", "scheduled"
+_SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
 
 
 class DamagedCheckpoint(Exception):
@@ -41,7 +42,9 @@ class Checkpoints:
             # the step overwrites the state's memory, from which an asynchronous save would still read
             "enable_async_checkpointing": False,
         }
-        options = {"read_only": True, "create": False} if read_only else writing
+        # Not orbax's read_only, which saves all the same when forced to, and warns that it is set.
+        options = {"create": False} if read_only else writing
+        self._read_only = read_only
         self._manager = ocp.CheckpointManager(self.directory, options=ocp.CheckpointManagerOptions(**options))
 
     def __enter__(self) -> "Checkpoints":
@@ -61,10 +64,12 @@ class Checkpoints:
 
     def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
         """Returns when the checkpoint is whole on the disk."""
+        assert not self._read_only
         if not scheduled:
             self._temporary.add(step)
         sums = {name: array_sha256(value) for name, value in arrays.items()}
         metadata = {**metadata, _SCHEDULED: scheduled, _SUMS: sums}
+        metadata[_OWN_SUM] = _json_sha256(metadata)
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(metadata))
         self._manager.save(step, args=items, force=True)
         self._manager.wait_until_finished()
@@ -72,7 +77,10 @@ class Checkpoints:
 
     def metadata(self, step: int) -> dict[str, Any]:
         """What was saved beside the arrays of `step`. Raises DamagedCheckpoint."""
-        return dict(self._read(step, metadata=ocp.args.JsonRestore()))
+        metadata = dict(self._read(step, metadata=ocp.args.JsonRestore()))
+        if metadata.pop(_OWN_SUM, None) != _json_sha256(metadata):
+            raise DamagedCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
+        return metadata
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
         """The arrays named in `like`, with the shapes and dtypes of `like`'s values.
@@ -102,29 +110,41 @@ class Checkpoints:
     def restore_newest(self, like: dict[str, Any]) -> tuple[Arrays, dict[str, Any]] | None:
         """The newest checkpoint that is whole, with its metadata; None when there is no checkpoint.
 
-        A damaged one is set aside, with a warning, and the one before is tried. Raises UserError when all are
-        damaged.
+        Damaged ones after it are set aside, with a warning. Raises UserError when all are damaged; they stay where
+        they are, so that the run does not start again from nothing.
         """
-        problem = None
+        assert not self._read_only
+        damaged = {}
         for step in reversed(self.steps()):
             try:
                 arrays, metadata = self.restore(step, like), self.metadata(step)
             except DamagedCheckpoint as error:
-                problem = error
-                aside = self.directory / f".damaged-{step}"
-                logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, error, aside)
-                if jax.process_index() == 0:
-                    (self.directory / str(step)).rename(aside)
+                damaged[step] = error
                 continue
+            for later, error in damaged.items():
+                self._set_aside(later, error)
             self._manager.reload()
-            self._temporary = {s for s in self.steps() if not self.metadata(s)[_SCHEDULED]}
+            self._temporary = {s for s in self.steps() if self._left_by_a_stop(s)}
             return arrays, metadata
-        if problem is not None:
+        if damaged:
             raise UserError(
-                f"no checkpoint in {self.directory} can be read (the oldest: {problem}): put back a copy, "
-                "or start again with another --workdir"
+                f"no checkpoint in {self.directory} can be read (the oldest: {damaged[min(damaged)]}): "
+                "put back a copy, or start again with another --workdir"
             )
         return None
+
+    def _set_aside(self, step, error):
+        aside = self.directory / f".damaged-{step}"
+        logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, error, aside)
+        if jax.process_index() == 0:
+            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+            (self.directory / str(step)).rename(aside)
+
+    def _left_by_a_stop(self, step):
+        try:
+            return not self.metadata(step)[_SCHEDULED]
+        except DamagedCheckpoint:  # an older one, which nothing needs now
+            return False
 
     def _read(self, step, **item):
         try:
@@ -163,6 +183,10 @@ def array_sha256(array: np.ndarray) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _json_sha256(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def arrays_sha256(arrays: Arrays) -> str:

@@ -1,30 +1,44 @@
-"""What the command-line programs share: a config file as a flag, and one sentence for a user's mistake."""
+"""What the command-line programs share: a config file with overrides, and one sentence for a user's mistake."""
 
+import ast
 import difflib
+import inspect
 import os
+import runpy
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from sidae_jax.config import flat_keys
 from sidae_jax.errors import UserError
 
+_CONFIG = flags.DEFINE_string(
+    "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys, such as views.hue."
+)
+_MARK = "config."
 
-def define_config(default: str | None) -> flags.FlagHolder:
-    """The flag --config=FILE[:ARGUMENT] with a default file; --config.KEY=VALUE overrides its keys."""
-    return config_flags.DEFINE_config_file("config", default, "Config file, FILE.py[:ARGUMENT].", lock_config=True)
 
+def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
+    """Parse the command line and call `main` with the config; exit with code 2 and one sentence on a user's mistake.
 
-def run(main: Callable[[], None]) -> None:
-    """Parse the command line and call `main`; exit with code 2 and one sentence on a mistake of the user's."""
+    `default` makes the config where the command line names no file.
+    """
+    overrides: list[tuple[str, str]] = []
+
+    def parse(argv):
+        rest, given = split(argv)
+        overrides.extend(given)
+        return _parse(rest)
 
     def run_quietly(_):
         if not flags.FLAGS["verbosity"].present:  # orbax reports every file it writes at level INFO
             logging.set_verbosity(logging.WARNING)
-        _exit_on_mistake(main)
+        _exit_on_mistake(lambda: main(load_config(_CONFIG.value, overrides, default)))
 
-    app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(_parse, argv))
+    app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
 
 
 def _exit_on_mistake(function, *arguments):
@@ -37,32 +51,117 @@ def _exit_on_mistake(function, *arguments):
         sys.exit(130)
 
 
+def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The arguments without --config.KEY=VALUE or --config.KEY VALUE, and these as (key, value)."""
+    rest, overrides, arguments = [], [], iter(argv)
+    for argument in arguments:
+        name, equals, text = argument.lstrip("-").partition("=")
+        if not (argument.startswith("-") and name.startswith(_MARK)):
+            rest.append(argument)
+            continue
+        if not equals and (text := next(arguments, None)) is None:
+            raise UserError(f"{argument} has no value: give {argument}=VALUE")
+        overrides.append((name.removeprefix(_MARK), text))
+    return rest, overrides
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
-    for argument in argv:  # ml_collections defers the error of a missing file until after many others
-        name, equals, path = argument.lstrip("-").partition("=")
-        if name == "config" and equals and not os.path.exists(path.partition(":")[0]):
-            raise UserError(
-                f"--config={path} names no file in {os.getcwd()}: give the path of a config, such as configs/cifar10.py"
-            )
     try:
         rest = flags.FLAGS(argv)
-    except AttributeError as error:
-        raise UserError(_unknown_key(str(error).strip("\"'"), argv)) from error
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
+        hint = f"did you mean --{near[0]}?" if near else "--help lists the options"
+        raise UserError(f"--{error.flagname} is no option of this program: {hint}") from error
+    except flags.IllegalFlagValueError as error:
+        given = str(error).removeprefix("flag ").partition(": ")[0]
+        name = given.removeprefix("--").partition("=")[0]
+        wanted = flags.FLAGS[name].parser.syntactic_help or "true or false"
+        raise UserError(f"{given} is not {wanted}: give --{name}=VALUE with VALUE {wanted}") from error
+    except (flags.Error, ValueError) as error:
+        raise UserError(f"{' '.join(str(error).split())}: --help lists the options") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: options are given as --NAME=VALUE")
     return rest
 
 
-def _unknown_key(key, argv):
-    given = next((a for a in argv if a.lstrip("-").startswith("config.") and key in a), f"--config.{key}")
-    name = given.lstrip("-").partition("=")[0].removeprefix("config.")
-    known = list(flags.FLAGS["config"].value.keys()) if _loaded() else []
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean --config.{near[0]}?" if near else ""
-    return f"--config.{name} is unknown to this config{hint} The keys are: {', '.join(known)}"
+def load_config(
+    path_and_argument: str | None,
+    overrides: Sequence[tuple[str, str]],
+    default: Callable[[], ConfigDict] | None = None,
+) -> ConfigDict:
+    """The config of FILE.py[:ARGUMENT], or the default, with the texts in `overrides` as values of their keys.
+
+    Raises UserError.
+    """
+    config = _load(path_and_argument, default)
+    for name, text in overrides:
+        _override(config, name, text)
+    return config
 
 
-def _loaded():
-    return isinstance(flags.FLAGS["config"].value, ConfigDict)
+def _load(path_and_argument, default):
+    """What get_config of the file returns, called with what stands behind the colon."""
+    if path_and_argument is None:
+        if default is None:
+            raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
+        return default()
+    path, colon, argument = path_and_argument.partition(":")
+    if not os.path.isfile(path):
+        raise UserError(
+            f"--config={path_and_argument} names no file in {os.getcwd()}: give the path of a config, "
+            "such as configs/cifar10.py"
+        )
+    if not path.endswith(".py") or "get_config" not in (module := runpy.run_path(path)):
+        raise UserError(f"--config={path} defines no get_config: give a config file, such as configs/cifar10.py")
+    arguments = [argument] if colon else []
+    try:
+        inspect.signature(module["get_config"]).bind(*arguments)
+    except TypeError as error:
+        fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
+        raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
+    return module["get_config"](*arguments).lock()
+
+
+def _override(config: ConfigDict, name: str, text: str) -> None:
+    """Set the key `name`, such as "views.hue", to what `text` is as a value of the key's type."""
+    given, known = f"--config.{name}={text}", flat_keys(config)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean --config.{near[0]}?" if near else f"give one of {', '.join(known)}"
+        raise UserError(f"{given} is not a key of this config: {hint}")
+    *folders, key = name.split(".")
+    for folder in folders:
+        config = config[folder]
+    parse, wanted = _VALUES[config.get_type(key)]
+    try:
+        config[key] = parse(text)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise UserError(
+            f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
+        ) from error
+
+
+def _text(text: str) -> str | None:
+    return None if text in ("", "None") else text
+
+
+def _truth(text: str) -> bool:
+    if text not in ("True", "true", "False", "false"):
+        raise ValueError(text)
+    return text in ("True", "true")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    values = ast.literal_eval(text.strip())
+    if not isinstance(values, tuple | list) or any(type(value) not in (int, float) for value in values):
+        raise ValueError(text)
+    return tuple(float(value) for value in values)
+
+
+_VALUES: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (int, "an integer"),
+    float: (float, "a number"),
+    bool: (_truth, "True or False"),
+    tuple: (_numbers, "two numbers in brackets"),
+    str: (_text, "a text"),
+}

@@ -18,7 +18,7 @@ FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input")
 def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
     """The paper's settings (4.1) for a method and a data set; `changes` replaces some of them.
 
-    Raises UserError for an unknown method.
+    Raises UserError for an unknown method or key.
     """
     config = ConfigDict(
         {
@@ -41,9 +41,11 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "log_every": 10,  # steps
             "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident where it fits
         }
-    )
+    ).lock()
+    for key in changes:
+        one_of("key of a config", key, list(config))
     config.update(changes)
-    return config.lock()
+    return config
 
 
 def view_settings(config: ConfigDict) -> ViewSettings:
@@ -53,7 +55,8 @@ def view_settings(config: ConfigDict) -> ViewSettings:
 
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
-    one_of("method", config.method, METHOD_KEYS)
+    method = one_of("method", config.get("method", "sidae"), METHOD_KEYS)
+    check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, STEMS)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width"):
@@ -82,7 +85,7 @@ def _validate_views(config):
         if name.startswith("p_"):
             check(config, key, 0 <= value <= 1, "a probability in [0, 1]")
         elif isinstance(value, tuple):
-            ordered = len(value) == 2 and 0 < value[0] <= value[1]
+            ordered = len(value) == 2 and 0 < value[0] <= value[1] < float("inf")
             check(
                 config,
                 key,
@@ -107,7 +110,22 @@ def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
         raise UserError(f"config.{key}={value} is out of range: give --config.{key}=VALUE with VALUE {wanted}")
 
 
-def one_of(key: str, value: str, names) -> str:
+def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) -> None:
+    """A UserError that names a key which one of the two configs has alone, and an example of a config for `what`."""
+    for key in sorted(set(flat_keys(config)) ^ set(flat_keys(wanted))):
+        problem = "is no key" if key in flat_keys(config) else "is a missing key"
+        raise UserError(f"config.{key} {problem} of {what}: give a config such as --config={example}")
+
+
+def flat_keys(config: ConfigDict) -> list[str]:
+    """The keys that hold values, with those of the sections: "views.hue"."""
+    keys = []
+    for key in config:
+        keys += [f"{key}.{k}" for k in flat_keys(config[key])] if isinstance(config[key], ConfigDict) else [key]
+    return keys
+
+
+def one_of(key: str, value: str | None, names) -> str:
     """`value`, or a UserError that lists `names` and the nearest of them."""
     if value in names:
         return value

@@ -4,28 +4,29 @@ python -m sidae_jax.linear_eval --workdir=DIR [--config=configs/linear_eval.py] 
 """
 
 from absl import flags
+from ml_collections import ConfigDict
 
-import sidae_jax.evaluation.config
 from sidae_jax import cli
 from sidae_jax.errors import UserError
+from sidae_jax.evaluation.config import linear_probe, validate
 
-_CONFIG = cli.define_config(sidae_jax.evaluation.config.__file__)
+flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run.")
 _STEP = flags.DEFINE_integer("step", None, "Evaluate this step's checkpoint alone.")
 
 
-def main() -> None:
+def main(config: ConfigDict) -> None:
     if _WORKDIR.value is None:
         raise UserError("--workdir is missing: give the folder of a pre-training run, such as --workdir=runs/cifar10")
-    sidae_jax.evaluation.config.validate(_CONFIG.value)
+    validate(config)
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
     from sidae_jax.evaluation.run import evaluate
 
     runtime.start()
-    evaluate(_CONFIG.value, _WORKDIR.value, _STEP.value)
+    evaluate(config, _WORKDIR.value, _STEP.value)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, default=linear_probe)

@@ -6,12 +6,13 @@ The same command again continues where the run in DIR was stopped.
 """
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from sidae_jax import cli
 from sidae_jax.config import validate
 from sidae_jax.errors import UserError
 
-_CONFIG = cli.define_config(None)
+flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: config, metrics and checkpoints.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, with several processes.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes, where no cluster says it.")
@@ -21,12 +22,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-def main() -> None:
-    if _CONFIG.value is None:
-        raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
+def main(config: ConfigDict) -> None:
     if _WORKDIR.value is None:
         raise UserError("--workdir is missing: give the folder of the run, such as --workdir=runs/cifar10")
-    config = _CONFIG.value
     validate(config)
 
     # Only now what takes seconds to import.

@@ -19,7 +19,7 @@ def data_mesh(batch_size: int) -> Mesh:
 
     Raises UserError where they do not divide `batch_size`.
     """
-    devices = jax.devices()
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))  # as process_rows has it
     if batch_size % len(devices):
         lower = batch_size - batch_size % len(devices)
         near = [size for size in (lower, lower + len(devices)) if size > 0]

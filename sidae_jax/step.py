@@ -31,7 +31,7 @@ from sidae_jax.views import ViewSettings, make_views
 class TrainState:
     """All that training changes. Donated to the step: a state that has been stepped is gone."""
 
-    step: Int[Array, ""]
+    step: Any  # int32 scalar: the number of steps done
     params: nnx.State
     batch_stats: nnx.State
     opt_state: Any

@@ -41,7 +41,7 @@ def train(config: ConfigDict, workdir_path: str) -> None:
     if steps_per_epoch == 0:
         raise UserError(
             f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
-            f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or a larger --config.train_split"
+            f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of --config.train_split"
         )
     if jax.process_index() == 0:
         workdir.write_config(folder, config, data_sha256)

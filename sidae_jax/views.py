@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 SIZE = 32
@@ -59,8 +60,8 @@ def make_views(
     keys: Key[Array, " n"],
     images: UInt8[Array, "n 32 32 3"],
     settings: ViewSettings,
-    mean: Float[Array, "3"],
-    std: Float[Array, "3"],
+    mean: Float[Array | np.ndarray, "3"],
+    std: Float[Array | np.ndarray, "3"],
 ) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
     """The normalised images and two views of each.
 

@@ -5,7 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sidae_jax.config import check
+from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.evaluation.linear_probe import ProbeSettings
 
 
@@ -26,11 +26,10 @@ def linear_probe() -> ConfigDict:
     return config.lock()
 
 
-get_config = linear_probe  # this file is the config where a command line names none
-
-
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
+    check_keys(config, linear_probe(), "a linear evaluation", "configs/linear_eval.py")
+    one_of("protocol", config.protocol, ("linear",))
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
     for key in ("epochs", "batch_size"):

@@ -1,6 +1,7 @@
 """Features of a data set's splits, computed once for a backbone and kept in the workdir."""
 
 import hashlib
+import io
 import json
 import pathlib
 
@@ -9,8 +10,9 @@ from absl import logging
 from jaxtyping import Float
 
 from sidae_jax import data
-from sidae_jax.checkpoint import array_sha256, arrays_sha256
+from sidae_jax.checkpoint import arrays_sha256
 from sidae_jax.evaluation.backbone import Backbone, features
+from sidae_jax.workdir import write_text
 
 
 def cached_features(
@@ -26,16 +28,18 @@ def cached_features(
     path, sidecar = folder / f"{name}-{key}.npy", folder / f"{name}-{key}.json"
     if path.exists() and sidecar.exists():
         try:
-            found = np.load(path, allow_pickle=False)
-            if array_sha256(found) == json.loads(sidecar.read_text())["sha256"]:
-                return found
+            found = path.read_bytes()
+            if hashlib.sha256(found).hexdigest() == json.loads(sidecar.read_text())["sha256"]:
+                return np.load(io.BytesIO(found), allow_pickle=False)
             raise ValueError("its checksum does not match")
         except (OSError, ValueError, KeyError, TypeError) as error:
             logging.warning("The cached features %s are damaged (%s) and are made again.", path, error)
     result = features(backbone, images.images)
+    file = io.BytesIO()
+    np.save(file, result, allow_pickle=False)
     folder.mkdir(parents=True, exist_ok=True)
+    write_text(sidecar, json.dumps({"sha256": hashlib.sha256(file.getbuffer()).hexdigest()}))
     temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, result, allow_pickle=False)
-    sidecar.write_text(json.dumps({"sha256": array_sha256(result)}))
+    temporary.write_bytes(file.getbuffer())
     temporary.replace(path)
     return result

@@ -75,4 +75,4 @@ def logits(layer: dict[str, Array], features: Float[Array, "n d"]) -> Float[Arra
 
 def accuracy(layer: dict[str, Array], features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit is their label's."""
-    return float(np.mean(np.argmax(np.asarray(logits(layer, features)), -1) == labels))
+    return float(np.mean(np.argmax(np.asarray(logits(layer, jnp.asarray(features))), -1) == labels))

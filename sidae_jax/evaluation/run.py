@@ -14,6 +14,7 @@ from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.evaluation.subset import labelled_rows
+from sidae_jax.workdir import open_workdir
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
@@ -29,7 +30,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         metadata = {step: _whole(checkpoints.metadata, step) for step in steps}
         pretraining = metadata[steps[0]]
         dataset = config.dataset or pretraining["config"]["dataset"]
-        evaluation = _Evaluation(config, dataset, folder / "eval" / "features")
+        evaluation = _Evaluation(config, dataset, open_workdir(str(folder / "eval")) / "features")
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
         records = []

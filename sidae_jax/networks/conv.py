@@ -110,8 +110,29 @@ def _conv2d_mixed_backward(stride, residuals, dy):
     x, kernel = residuals
     lowering = conv2d_plain if stride == 1 else _conv2d_patches
     (dx,) = jax.vjp(lambda x: lowering(x, kernel, stride), x)[1](dy)
+    if stride == 1 and x.shape[2] <= 8:
+        return dx, _kernel_gradient_by_rows(x, dy, kernel.shape[0])
     (dkernel,) = jax.vjp(lambda kernel: _conv2d_patches(x, kernel, stride), kernel)[1](dy)
     return dx, dkernel
+
+
+def _kernel_gradient_by_rows(x, dy, k):
+    """The gradient of a stride 1 kernel: for each kernel row, one product of all rows of x with all rows of dy.
+
+    The product has every pair of columns; the gradient of tap j is the sum over those that lie j - pad apart. On
+    narrow maps that is several times more multiplications than needed, in a product of a shape that runs faster.
+    """
+    n, h, w, c = x.shape
+    f = dy.shape[-1]
+    pad = (k - 1) // 2
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0), (0, 0)))
+    dy_rows = dy.reshape(n * h, w * f)
+    rows = []
+    for i in range(k):
+        pairs = (padded[:, i : i + h].reshape(n * h, w * c).T @ dy_rows).reshape(w, c, w, f)
+        columns = ([(q + j - pad, q) for q in range(w) if 0 <= q + j - pad < w] for j in range(k))
+        rows.append(jnp.stack([sum(pairs[p, :, q] for p, q in column) for column in columns]))
+    return jnp.stack(rows)
 
 
 _conv2d_mixed.defvjp(_conv2d_mixed_forward, _conv2d_mixed_backward)

@@ -68,7 +68,7 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, c: int, *, affine: bool = True, scale: float = 1.0, axis_name: str | None = None):
-        self.scale = nnx.Param(jnp.full((c,), scale)) if affine else None
+        self.scale = nnx.Param(jnp.full((c,), scale, jnp.float32)) if affine else None
         self.bias = nnx.Param(jnp.zeros((c,))) if affine else None
         self.mean = nnx.BatchStat(jnp.zeros((c,)))
         self.var = nnx.BatchStat(jnp.ones((c,)))

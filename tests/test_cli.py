@@ -1,0 +1,212 @@
+"""The programs as a user starts them: every mistake ends with exit code 2 and one sentence that helps.
+
+Two processes at a time, since each spends seconds on its imports.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sidae_jax import cli
+from sidae_jax.checkpoint import Checkpoints
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation.config import linear_probe
+
+ROOT = pathlib.Path(__file__).parent.parent
+MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A command line ({tmp} is the tests' folder), and a pattern of the whole sentence that answers it."""
+
+    program: str
+    arguments: str
+    says: str
+
+
+def digits(arguments: str, says: str) -> Mistake:
+    return Mistake(MAIN, f"--config=configs/digits.py --workdir={{tmp}}/run {arguments}", says)
+
+
+def evaluate(arguments: str, says: str) -> Mistake:
+    return Mistake(EVALUATE, f"--workdir={{tmp}}/done {arguments}", says)
+
+
+MISTAKES = {
+    "key": digits("--config.epoch=3", r"--config.epoch=3 is not a key of this config: did you mean --config.epochs\?"),
+    "nested key": digits(
+        "--config.views.p_blurr=0.5",
+        r"--config.views.p_blurr=0.5 is not a key of this config: did you mean --config.views.p_blur\?",
+    ),
+    "range": digits(
+        "--config.w=1.5", r"config.w=1.5 is out of range: give --config.w=VALUE with VALUE in \[0, 1\]: .*"
+    ),
+    "integer": digits(
+        "--config.epochs=ten",
+        "--config.epochs=ten is not an integer: give --config.epochs=VALUE with VALUE an integer, such as 30",
+    ),
+    "method": Mistake(
+        MAIN,
+        "--config=configs/digits.py:simsam --workdir={tmp}/run",
+        r"method='simsam' is unknown: wanted is one of sidae, simsiam, dae; did you mean simsiam\?",
+    ),
+    "data set": digits("--config.dataset=cifar", r"dataset='cifar' .*did you mean 'cifar10'\?.*; give one of .*"),
+    "config file": Mistake(
+        MAIN,
+        "--config configs/nope.py --workdir={tmp}/run",
+        "--config=configs/nope.py names no file in {root}: give the path of a config, such as configs/cifar10.py",
+    ),
+    "no workdir": Mistake(
+        MAIN,
+        "--config=configs/digits.py",
+        "--workdir is missing: give the folder of the run, such as --workdir=runs/cifar10",
+    ),
+    "workdir under a file": Mistake(
+        MAIN,
+        "--config=configs/digits.py --workdir={tmp}/file/run",
+        "--workdir={tmp}/file/run cannot be written .*Not a directory.*: give a folder of yours, such as .*",
+    ),
+    "workdir in /proc": Mistake(
+        MAIN,
+        "--config=configs/digits.py --workdir=/proc/run",
+        "--workdir=/proc/run cannot be written .*: give a folder of yours, such as .*",
+    ),
+    "batch and devices": digits(
+        "--config.batch_size=60",
+        "config.batch_size=60 is not divisible by the 8 devices: give --config.batch_size=56 or 64, .*",
+    ),
+    "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
+    "flag": digits("--wrokdir=x", r"--wrokdir is no option of this program: did you mean --workdir\?"),
+    "flag's value": digits(
+        "--num_processes=two",
+        "--num_processes=two is not an integer: give --num_processes=VALUE with VALUE an integer",
+    ),
+    "no and a value": digits("--nodistributed=1", "--nodistributed=1 does not take an argument: --help .*"),
+    "evaluation without workdir": Mistake(
+        EVALUATE, "", "--workdir is missing: give the folder of a pre-training run, .*"
+    ),
+    "evaluation without checkpoints": Mistake(
+        EVALUATE, "--workdir={tmp}", "--workdir={tmp} has no folder checkpoints: give the folder of a run of .*"
+    ),
+    "step": evaluate(
+        "--step=7", "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, or no --step for all of them"
+    ),
+    "fraction": evaluate(
+        "--config.label_fraction=0",
+        "config.label_fraction=0.0 is out of range: give --config.label_fraction=VALUE with VALUE above 0 and .*",
+    ),
+    "evaluation's key": evaluate(
+        "--config.probe.lrr=1",
+        r"--config.probe.lrr=1 is not a key of this config: did you mean --config.probe.lr\?",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tmp(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "file").touch()
+    with Checkpoints(folder / "done", read_only=False) as checkpoints:
+        for step in 3, 5:
+            checkpoints.save(step, {"x": np.zeros(3)}, {}, scheduled=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(tmp):
+    """What the programs say, by the mistakes' names: futures, since the tests look while others still run."""
+
+    def start(mistake):
+        arguments = mistake.arguments.replace("{tmp}", str(tmp)).split()
+        command = [sys.executable, "-m", mistake.program, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(start, mistake) for name, mistake in MISTAKES.items()}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_with_one_sentence(name, answers, tmp):
+    done = answers[name].result()
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    says = MISTAKES[name].says.replace("{tmp}", re.escape(str(tmp))).replace("{root}", re.escape(str(ROOT)))
+    assert re.fullmatch(says, done.stderr.removeprefix("error: ").removesuffix("\n")), done.stderr
+    assert done.returncode == 2
+    assert not (tmp / "run" / "config.json").exists()
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def load(command: str, default=None):
+    rest, overrides = cli.split(command.split())
+    (path,) = rest or [None]
+    return cli.load_config(path, overrides, default)
+
+
+def test_overrides_become_values_of_their_keys_types_and_the_last_one_counts():
+    config = load(
+        "configs/digits.py:dae --config.epochs=3 -config.epochs 4 --config.lr=1e-1 --config.views.p_blur=1 "
+        "--config.views.crop_scale=(0.5,1) --config.views.blur_sigma=0.1,0.2 --config.train_split=train[:64]"
+    )
+    assert (config.method, config.epochs, config.lr, config.train_split) == ("dae", 4, 0.1, "train[:64]")
+    assert (config.views.crop_scale, config.views.blur_sigma) == ((0.5, 1), (0.1, 0.2))
+    assert isinstance(config.epochs, int)
+    assert isinstance(config.views.p_blur, float)
+
+
+def test_nothing_and_none_take_a_folder_back():
+    for text, value in (("/data=1", "/data=1"), ("", None), ("None", None)):
+        assert load(f"configs/digits.py --config.data_dir=/x --config.data_dir={text}").data_dir == value
+
+
+def test_the_default_config_takes_overrides():
+    assert load("--config.probe.epochs=3", linear_probe).probe.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "configs/digits.py --config.zzz=1",
+            r"--config.zzz=1 is not a key .*: give one of batch_size, .* views.hue, .*",
+        ),
+        (
+            "configs/digits.py --config.p_blur=1",
+            r"--config.p_blur=1 is not a key .*did you mean --config.views.p_blur\?",
+        ),
+        ("configs/digits.py:simsiam --config.w=1", r"--config.w=1 is not a key of this config: .*"),
+        ("configs/digits.py --config.views=1", r"--config.views=1 is not a key of this config: .*"),
+        ("configs/digits.py --config.lr.x=1", r"--config.lr.x=1 is not a key of this config: .*"),
+        ("configs/digits.py --config.lr", "--config.lr has no value: give --config.lr=VALUE"),
+        ("configs/digits.py --config.lr=1e", "--config.lr=1e is not a number: give .* such as 0.03"),
+        ("configs/digits.py --config.seed=1.0", "--config.seed=1.0 is not an integer: give .* such as 0"),
+        ("configs/digits.py --config.seed=", "--config.seed= is not an integer: give .* such as 0"),
+        *(
+            (f"configs/digits.py --config.views.crop_scale={text}", r".* is not two numbers .* such as \(0.2, 1.0\)")
+            for text in ("0.3", "(a,b)", "(0.2", "('a','b')", "(True,1)", "")
+        ),
+        ("", "--config is missing: give a config file, such as --config=configs/cifar10.py"),
+        ("configs", "--config=configs names no file in .*"),
+        ("tests/conftest.py", "--config=tests/conftest.py defines no get_config: .*"),
+        ("pyproject.toml", "--config=pyproject.toml defines no get_config: .*"),
+        ("configs/linear_eval.py:knn", ".*:knn has another signature: give --config=configs/linear_eval.py"),
+    ],
+)
+def test_a_mistake_in_a_config_or_its_overrides(command, says):
+    with pytest.raises(UserError) as error:
+        load(command)
+    assert re.fullmatch(says, str(error.value)), error.value

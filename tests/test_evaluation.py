@@ -1,0 +1,249 @@
+"""The linear evaluation: the backbone of a checkpoint, its features, their cache and the result file."""
+
+import dataclasses
+import json
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from sidae_jax import checkpoint, data
+from sidae_jax.config import pretraining
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation import backbone as backbones
+from sidae_jax.evaluation import feature_cache
+from sidae_jax.evaluation.config import linear_probe
+from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.run import evaluate
+from sidae_jax.evaluation.subset import labelled_rows
+from sidae_jax.methods import METHODS
+from sidae_jax.normalisation import Normalisation
+
+PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
+NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated
+BACKBONE = ("params.encoder.backbone.", "batch_stats.encoder.backbone.")
+KEYS = {
+    *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
+    *("label_fraction", "seed", "n_train", "n_test", "accuracy", "seconds", "labelled_rows_sha256", "probe"),
+}
+
+
+def state_arrays() -> checkpoint.Arrays:
+    """Those of the method before its first step, named as in a checkpoint."""
+    _, params, batch_stats = nnx.split(METHODS["simsiam"](PRETRAINING, None), nnx.Param, nnx.BatchStat)
+    return checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+
+
+def trained_arrays(step: int) -> checkpoint.Arrays:
+    """As if trained: every value has moved."""
+    rng = np.random.default_rng(step)
+    return {
+        name: value + rng.uniform(0.01, 0.2, value.shape).astype(value.dtype) for name, value in state_arrays().items()
+    }
+
+
+def save(workdir, arrays_by_step, dataset="digits"):
+    metadata = {
+        "config": {**PRETRAINING.to_dict(), "dataset": dataset},
+        "normalisation": dataclasses.asdict(NORMALISATION),
+    }
+    with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
+        for step, arrays in arrays_by_step.items():
+            checkpoints.save(step, arrays, {"step": step, "epoch": step / 2, **metadata}, scheduled=True)
+    return workdir
+
+
+def restore(workdir, step):
+    with checkpoint.Checkpoints(workdir, read_only=True) as checkpoints:
+        return backbones.restore(checkpoints, step)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("run"), {step: trained_arrays(step) for step in (4, 8)})
+
+
+@pytest.fixture(scope="module")
+def backbone(run):
+    return restore(run, 8)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("digits", "train[:40]")
+
+
+# --- the backbone
+
+
+def test_restore_gives_the_checkpoints_backbone_bit_for_bit(run):
+    for step in 4, 8:
+        found = restore(run, step)
+        wanted = {name: value for name, value in trained_arrays(step).items() if name.startswith(BACKBONE)}
+        assert len(wanted) == 100
+        assert checkpoint.arrays_sha256(found.arrays()) == checkpoint.arrays_sha256(wanted)
+        assert found.normalisation == NORMALISATION
+
+
+@pytest.mark.parametrize("name", ["params.encoder.backbone.blocks.3.norm1.bias", f"{BACKBONE[1]}stem_norm.var"])
+def test_a_backbone_without_a_leaf_or_with_another_shape_is_refused(tmp_path, name):
+    arrays = trained_arrays(1)
+    shorter = {**arrays, name: arrays[name][1:]}
+    del arrays[name]
+    save(tmp_path, {1: arrays, 2: shorter})
+    for step in 1, 2:
+        with pytest.raises(checkpoint.DamagedCheckpoint, match=name):
+            restore(tmp_path, step)
+
+
+def by_hand(images):
+    normalised = (images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std
+    return jnp.asarray(normalised, jnp.float32)
+
+
+def test_untrained_is_the_runs_start_with_the_mean_of_the_batches_statistics(run, images, monkeypatch):
+    monkeypatch.setattr(backbones, "_BATCH", 16)  # 40 images: two whole batches
+    with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
+        found = backbones.untrained(checkpoints.metadata(8), images.images)
+    initial = state_arrays()
+    for name, value in found.arrays().items():
+        if name.startswith(BACKBONE[0]):
+            np.testing.assert_array_equal(value, initial[name], err_msg=name)
+        else:
+            assert (value != initial[name]).all(), name
+    stem = np.asarray(found.network.stem(by_hand(images.images[:32]))).reshape(2, -1, 4).astype(np.float64)
+    np.testing.assert_allclose(found.network.stem_norm.mean[...], stem.mean(1).mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.network.stem_norm.var[...], stem.var(1, ddof=1).mean(0), rtol=1e-4)
+
+
+def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone, images, monkeypatch):
+    before = checkpoint.arrays_sha256(backbone.arrays())
+    found = backbones.features(backbone, images.images)
+    plain = [np.asarray(backbone.network(by_hand(images.images[i : i + 5]), views=0)) for i in range(0, 40, 5)]
+    assert (found.shape, found.dtype) == ((40, 32), np.float32)
+    np.testing.assert_allclose(found, np.concatenate(plain), rtol=1e-4, atol=1e-5)
+    assert found.std(0).max() > 0.01
+    order = np.random.default_rng(0).permutation(40)
+    np.testing.assert_allclose(backbones.features(backbone, images.images[order]), found[order], rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(backbones, "_BATCH", 12)  # the last of four batches holds 4 images
+    np.testing.assert_allclose(backbones.features(backbone, images.images), found, rtol=1e-4, atol=1e-5)
+    assert checkpoint.arrays_sha256(backbone.arrays()) == before
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_features_are_computed_once_for_a_backbone_and_images(tmp_path, run, backbone, images, monkeypatch, caplog):
+    computed = []
+
+    def features(backbone, images):
+        computed.append(len(images))
+        return np.full((len(images), 2), len(computed), np.float32)
+
+    def cached(backbone=backbone, images=images):
+        return feature_cache.cached_features(tmp_path, "train", backbone, images)[0, 0]
+
+    monkeypatch.setattr(feature_cache, "features", features)
+    assert [cached(), cached()] == [1, 1]
+    assert not caplog.records
+    fewer = dataclasses.replace(images, images=images.images[:9], labels=images.labels[:9])
+    others = {"images": fewer}, {"backbone": restore(run, 4)}
+    renormalised = {
+        "backbone": dataclasses.replace(backbone, normalisation=Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    }
+    assert [cached(**other) for other in (*others, renormalised)] == [2, 3, 4]
+    shutil.rmtree(tmp_path)
+    assert cached() == 5
+    (array,), (sidecar,) = tmp_path.glob("*.npy"), tmp_path.glob("*.json")
+    damages = (
+        lambda: damage(array),
+        lambda: array.write_bytes(b""),
+        lambda: array.write_bytes(array.read_bytes()[:-1]),
+        lambda: sidecar.write_text("{"),
+        lambda: sidecar.write_text("3"),
+        sidecar.unlink,
+        array.unlink,
+    )
+    for i, harm in enumerate(damages):
+        harm()
+        assert [cached(), cached()] == [6 + i, 6 + i]
+    assert len(caplog.records) == 5  # a file that is missing is not damaged
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# --- the whole evaluation
+
+
+def tiny(**changes):
+    config = linear_probe()
+    config.update({"train_split": "train[:40]", "test_split": "test[:30]", "probe": {"epochs": 5, "batch_size": 16}})
+    config.update(changes)
+    return config
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_is_evaluated_and_its_result_file_kept_up(run, tmp_path, capsys):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    records = evaluate(tiny(label_fraction=0.5), str(workdir))
+    path = workdir / "eval" / "linear-digits-0.5-seed0.jsonl"
+    assert lines_of(path) == records
+    assert [record["step"] for record in records] == [0, 4, 8]
+    for record in records:
+        assert record.keys() == KEYS
+    same = {"epoch": 4, "method": "simsiam", "pretrain_seed": 3, "dataset": "digits", "n_train": 20, "n_test": 30}
+    assert {key: records[2][key] for key in same} == same
+    assert records[2]["probe"] == {"epochs": 5, "batch_size": 16, "lr": 0.05, "momentum": 0.9}
+
+    train, test = (data.load("digits", split) for split in ("train[:40]", "test[:30]"))
+    rows, backbone = labelled_rows(40, 0.5), restore(run, 8)
+    features = backbones.features(backbone, train.images)[rows]
+    layer = train_probe(features, train.labels[rows], 10, ProbeSettings(epochs=5, batch_size=16), seed=0)
+    assert records[2]["accuracy"] == accuracy(layer, backbones.features(backbone, test.images), test.labels)
+    assert f"accuracy {100 * records[2]['accuracy']:.2f}% after step 8; results in {path}" in capsys.readouterr().out
+
+    kept = {**records[2], "accuracy": -1}
+    path.write_text("".join(json.dumps(record) + "\n" for record in [*records[:2], kept]))
+    again = evaluate(tiny(label_fraction=0.5), str(workdir), only_step=4)
+    assert [record["step"] for record in again] == [0, 4]
+    assert lines_of(path) == [*again, kept]
+    assert {**again[1], "seconds": 0} == {**records[1], "seconds": 0}
+
+
+def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
+    save(tmp_path, {8: trained_arrays(8)}, dataset="cifar10")
+    used = []
+
+    def features(backbone, images):
+        used.append((backbone.normalisation, len(images)))
+        return images.reshape(len(images), -1) / np.float32(255)  # pixels: a probe of them learns
+
+    monkeypatch.setattr(feature_cache, "features", features)
+    records = evaluate(tiny(dataset="digits", label_fraction=0.5), str(tmp_path))
+    assert used == [(NORMALISATION, 40), (NORMALISATION, 30)] * 2
+    assert {record["dataset"] for record in records} == {"digits"}
+    assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
+    assert records[0]["accuracy"] > 0.3
+
+
+def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    (workdir / "eval").touch()
+    with pytest.raises(UserError, match=r"run/eval cannot be written"):
+        evaluate(tiny(), str(workdir))
+    (workdir / "eval").unlink()
+    unlabelled = dataclasses.replace(images, labels=np.full(40, -1, np.int32))
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load", lambda *_: unlabelled)
+        with pytest.raises(UserError, match=r"config.train_split=.* without labels: give"):
+            evaluate(tiny(), str(workdir))
+    damage(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
+    with pytest.raises(UserError, match=r"checkpoints/4.*another one with --step"):
+        evaluate(tiny(), str(workdir))

@@ -1,0 +1,61 @@
+"""Live comparison with PyTorch, at full size: python -m pytest -m parity, with the extra `parity`.
+
+Without PyTorch these tests are skipped; test_golden.py makes the same comparison at a tiny size from stored values.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from torch_names import from_torch
+
+from sidae_jax import checkpoint, config
+from sidae_jax.methods import METHODS
+from sidae_jax.methods.batch import Batch
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity
+
+import make_golden  # noqa: E402
+import pytorch_reference  # noqa: E402
+
+
+def test_the_golden_values_are_what_pytorch_gives_now():
+    stored = np.load(make_golden.PATH, allow_pickle=False)
+    made = make_golden.compute(torch.float64)
+    assert set(stored.files) == set(made)
+    for name in stored.files:
+        np.testing.assert_allclose(made[name], stored[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+def test_a_full_size_sidae_has_pytorchs_loss_and_gradients(stem):
+    torch.manual_seed(0)
+    theirs = pytorch_reference.SidAE(64, 2048, 0.5, stem)
+    make_golden.perturb(theirs, torch.Generator().manual_seed(1))
+    theirs.train()
+    images = make_golden.make_batch(np.random.default_rng(0))
+    loss, _ = theirs.loss(*(torch.from_numpy(image).double() for image in images))
+    loss.backward()
+    wanted = from_torch({name: p.grad.numpy() for name, p in theirs.named_parameters()})
+
+    settings = config.pretraining("sidae", "digits", stem=stem)
+    graphdef, params, batch_stats = nnx.split(METHODS["sidae"](settings, None), nnx.Param, nnx.BatchStat)
+    arrays = from_torch({name: value.float().numpy() for name, value in theirs.state_dict().items()})
+    params = jax.tree.map(jnp.asarray, checkpoint.from_arrays(params, arrays, "params."))
+    batch = Batch(*(jnp.asarray(image.transpose(0, 2, 3, 1)) for image in images), jnp.zeros(6, jnp.int32))
+
+    @jax.jit
+    @jax.value_and_grad
+    def gradient(params):
+        method = nnx.merge(graphdef, params, batch_stats, copy=True)
+        return method.loss(batch, jax.random.split(jax.random.key(0), 6))[0]
+
+    found_loss, gradients = gradient(params)
+    np.testing.assert_allclose(found_loss, loss.item(), rtol=1e-5)
+    found = checkpoint.to_arrays(gradients, "params.")
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        largest = np.abs(value).max()
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=2e-3 * largest + 1e-9, err_msg=name)

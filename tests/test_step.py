@@ -1,0 +1,172 @@
+"""The mapped step: the same numbers however it is mapped and however many devices there are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import Mesh
+
+from sidae_jax import checkpoint, config, feed, mesh, step
+from sidae_jax.config import view_settings
+from sidae_jax.data import Images
+from sidae_jax.methods import METHODS
+from sidae_jax.methods.batch import Batch
+from sidae_jax.normalisation import measure
+
+BATCH = 16
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Forty smooth random images."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (40, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
+    pixels = (0.7 * coarse + 0.3 * rng.integers(0, 256, (40, 32, 32, 3))).astype(np.uint8)
+    return Images(pixels, rng.integers(0, 10, 40).astype(np.int32), 10)
+
+
+def devices(count):
+    return Mesh(np.array(jax.devices()[:count]), (mesh.AXIS,))
+
+
+def build(images, on, method="sidae", **changes):
+    """(initial state, one device's step) of a tiny network."""
+    settings = config.pretraining(method, "digits", width=4, d_hid=32, batch_size=BATCH, **changes)
+    optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 20)
+    graphdef, state = step.create_state(METHODS[method](settings, mesh.AXIS), optimizer, on)
+    return state, step.make_device_step(graphdef, optimizer, view_settings(settings), measure(images.images))
+
+
+def run(images, on, steps, method="sidae", start=None, **changes):
+    """(arrays of the state, metrics) after `steps` resident steps, or from `start` = (arrays, step) on."""
+    state, device_step = build(images, on, method, **changes)
+    first = 0
+    if start is not None:
+        arrays, first = start
+        state = mesh.put_tree(on, checkpoint.from_arrays(state, arrays))
+    batches = feed.resident_batches(images, order_of(images), len(images.images) // BATCH, on, first)
+    mapped = step.map_resident_step(device_step, on)
+    return _run(mapped, state, batches, on, steps - first)
+
+
+def run_streamed(images, on, steps):
+    state, device_step = build(images, on)
+    batches = feed.stream_batches(images, order_of(images), BATCH, on, 0)
+    return _run(step.map_stream_step(device_step, on), state, batches, on, steps)
+
+
+def _run(mapped, state, batches, on, steps):
+    key = mesh.replicated_key(on, 3)
+    metrics = None
+    for _ in range(steps):
+        batch = next(batches)
+        with jax.transfer_guard("disallow"):
+            state, metrics = mapped(state, *batch, key)
+    assert mapped._cache_size() == 1  # compiled once
+    return checkpoint.to_arrays(state), {name: float(value) for name, value in metrics.items()}
+
+
+def order_of(images):
+    return feed.batch_order(len(images.images), BATCH, seed=3)
+
+
+def assert_same_bits(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def one_device(images):
+    return run(images, devices(1), 4)
+
+
+@pytest.fixture(scope="module")
+def eight_devices(images):
+    return run_streamed(images, devices(8), 4)
+
+
+def test_eight_devices_are_one(images, one_device, eight_devices):
+    """Parameters and statistics after several steps: losses alone would not show gradients that are summed."""
+    (wanted, wanted_metrics), (found, metrics) = one_device, eight_devices
+    assert metrics == pytest.approx(wanted_metrics, rel=1e-4, abs=1e-5)
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-4 * np.abs(wanted[name]).max() + 1e-7)
+    start = checkpoint.to_arrays(build(images, devices(1))[0])
+    kernel = "params.encoder.backbone.stem.kernel"
+    assert np.abs(wanted[kernel] - start[kernel]).max() > 100 * np.abs(wanted[kernel] - found[kernel]).max()
+
+
+def test_pmap_of_the_same_function_gives_the_same_bits(images, eight_devices):
+    state, device_step = build(images, devices(8))
+    by_pmap = jax.pmap(device_step, axis_name=mesh.AXIS, in_axes=(None, 0, 0, None), out_axes=None)
+    for number in range(4):
+        rows = order_of(images)[number]
+        shards = (value[rows].reshape(8, BATCH // 8, *value.shape[1:]) for value in (images.images, images.labels))
+        # pmap's outputs lie on a mesh of its own
+        state, metrics = by_pmap(jax.tree.map(np.asarray, state), *shards, jax.random.key(3))
+    wanted, wanted_metrics = eight_devices
+    assert_same_bits(checkpoint.to_arrays(state), wanted)
+    assert {name: float(value) for name, value in metrics.items()} == wanted_metrics
+
+
+def test_stream_and_resident_are_the_same(images, one_device):
+    assert_same_bits(run_streamed(images, devices(1), 4)[0], one_device[0])
+
+
+def test_steps_continued_from_a_saved_state_are_bit_equal(images, one_device):
+    halfway, _ = run(images, devices(1), 3)  # in the middle of an epoch of two steps
+    assert_same_bits(run(images, devices(1), 4, start=(halfway, 3))[0], one_device[0])
+
+
+@pytest.mark.parametrize(("w", "name", "part"), [(0.0, "simsiam", "loss_si"), (1.0, "dae", "loss_dae")])
+def test_the_ends_of_w_are_simsiam_and_the_autoencoder_to_the_last_bit(w, name, part):
+    images = jax.random.normal(jax.random.key(0), (3, 8, 32, 32, 3))
+
+    def loss(name, **changes):
+        settings = config.pretraining(name, "digits", width=4, d_hid=32, seed=5, **changes)
+        graphdef, state = nnx.split(METHODS[name](settings, None))
+
+        @jax.jit
+        def loss_of(images):
+            batch = Batch(*images, jnp.zeros(8, jnp.int32))
+            return nnx.merge(graphdef, state, copy=True).loss(batch, jax.random.split(jax.random.key(0), 8))
+
+        return loss_of(images)
+
+    (end, parts), (alone, _) = loss("sidae", w=w), loss(name)
+    assert end == parts[part] == alone
+
+
+def test_the_order_is_of_the_seed_and_the_step_alone(images):
+    order = order_of(images)
+    first, second = (feed.epoch_order(order, 2, epoch) for epoch in (0, 1))
+    for epoch in (first, second):
+        assert len(set(epoch.ravel().tolist())) == 2 * BATCH  # no image twice, the incomplete batch dropped
+    assert not np.array_equal(first, second)
+    again = feed.batch_order(40, BATCH, seed=3)
+    np.testing.assert_array_equal(again[3], second[1])
+    assert not np.array_equal(feed.batch_order(40, BATCH, seed=4)[0], order[0])
+    streamed = feed.stream_batches(images, order, BATCH, devices(2), start=3)
+    np.testing.assert_array_equal(next(streamed)[1], images.labels[second[1]])
+
+
+def test_the_learning_rate_ends_at_zero_and_halves_in_the_middle():
+    _, schedule = step.make_optimizer(0.03, 0.9, 5e-4, 100)
+    np.testing.assert_allclose([schedule(0), schedule(50), schedule(100)], [0.03, 0.015, 0], atol=1e-9)
+
+
+def test_the_target_is_the_image_or_the_view():
+    batch = Batch(*(jnp.full((1, 32, 32, 3), value) for value in (0.0, 1.0, 2.0)), jnp.zeros(1, jnp.int32))
+    assert [float(target.max()) for target in batch.targets("image")] == [0, 0]
+    assert [float(target.max()) for target in batch.targets("view")] == [1, 2]
+
+
+def test_feature_std_and_finite_metrics(one_device):
+    _, metrics = one_device
+    assert set(metrics) == {"loss", "loss_dae", "loss_si", "feature_std"}
+    assert 0.3 < metrics["feature_std"] < 1.3
+    assert metrics["loss"] == pytest.approx(0.5 * metrics["loss_dae"] + 0.5 * metrics["loss_si"], rel=1e-5)
+    assert jnp.isfinite(jnp.array(list(metrics.values()))).all()
