@@ -8,7 +8,7 @@
 # The same command continues a run that was stopped; N may be another. PYTHON names the Python to use.
 # Process 0 writes to this terminal, process i to WORKDIR/logs/process-i.log. Ctrl-C, SIGTERM and SIGHUP are passed on
 # once, upon which the processes save and exit. The exit code is that of the first process that fails; the others then
-# have 15 seconds to end by themselves and are killed. (A second signal starts the same 15 seconds.)
+# have 10 seconds to end by themselves and are killed. (A second signal starts the same 10 seconds.)
 set -euo pipefail
 
 usage() {
@@ -46,7 +46,7 @@ python=${PYTHON:-python}
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export JAX_COORDINATOR_BIND_ADDRESS=127.0.0.1:$port # JAX's default is every address of the machine
 
-grace=15
+grace=10
 pids=()
 signalled=
 deadline=

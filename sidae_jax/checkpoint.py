@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.experimental import multihost_utils
 
 from sidae_jax.errors import UserError
 
@@ -123,6 +124,8 @@ class Checkpoints:
                 continue
             for later, error in damaged.items():
                 self._set_aside(later, error)
+            if damaged and jax.process_count() > 1:
+                multihost_utils.sync_global_devices("damaged checkpoints are set aside")
             self._manager.reload()
             self._temporary = {s for s in self.steps() if self._left_by_a_stop(s)}
             return arrays, metadata

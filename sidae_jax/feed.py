@@ -21,8 +21,8 @@ from sidae_jax.mesh import AXIS, process_rows, put
 def batch_order(images: int, batch_size: int, seed: int) -> grain.MapDataset:
     """Element k is the Int[batch_size] of the rows of step k's batch; endless.
 
-    Every epoch is a new order of all images; what does not fill a batch at its end is dropped (paper: design of
-    SimSiam's loader).
+    Every epoch is a new order of all images; those at its end that do not fill a batch are left out of it, as in
+    SimSiam's released code.
     """
     return grain.MapDataset.range(images).shuffle(seed=seed).batch(batch_size, drop_remainder=True).repeat()
 

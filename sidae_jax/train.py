@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint, data, feed, mesh, normalisation, step, workdir
@@ -80,6 +81,12 @@ class _Run:
             arrays, metadata = found
             self.state = mesh.put_tree(self.devices, checkpoint.from_arrays(self.state, arrays))
             self.done, self.loss = metadata["step"], metadata["loss"]
+        steps = multihost_utils.process_allgather(np.int32(self.done))
+        if np.ptp(steps):
+            raise UserError(
+                f"the processes found checkpoints of different steps ({np.unique(steps).tolist()}) in "
+                f"{checkpoints.directory}: give a --workdir that all machines share"
+            )
 
     def loop(self, checkpoints: checkpoint.Checkpoints, metrics_file: Any) -> float:
         """Do the steps that are left; returns the last step's loss."""
@@ -96,13 +103,13 @@ class _Run:
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = train_step(self.state, *batch, key)
                 self.done += 1
-                if first:  # compilation would spoil the first figures of speed
-                    jax.block_until_ready(metrics)
-                    clock.restart(self.done)
-                    first = False
                 logs = self.done % self.config.log_every == 0 or self.done == self.total
                 if logs:
                     self._log(metrics, clock, console, metrics_file)
+                elif first:  # compilation would spoil the first figures of speed
+                    jax.block_until_ready(metrics)
+                    clock.restart(self.done)
+                first = False
                 scheduled = self.done % save_every == 0 or self.done == self.total
                 stop = self._stop_wanted(signals, logs)
                 if scheduled or stop:
@@ -204,7 +211,7 @@ class _Clock:
         self._step, self._since = step, time.perf_counter()
 
     def seconds_per_step(self, step: int) -> float:
-        seconds = (time.perf_counter() - self._since) / max(step - self._step, 1)
+        seconds = (time.perf_counter() - self._since) / (step - self._step)
         self.restart(step)
         return seconds
 

@@ -60,9 +60,10 @@ def _run(mapped, state, batches, on, steps):
     key = mesh.replicated_key(on, 3)
     metrics = None
     for _ in range(steps):
-        batch = next(batches)
+        batch, before = next(batches), state
         with jax.transfer_guard("disallow"):
             state, metrics = mapped(state, *batch, key)
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))  # donated
     assert mapped._cache_size() == 1  # compiled once
     return checkpoint.to_arrays(state), {name: float(value) for name, value in metrics.items()}
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
+from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint
 from sidae_jax.methods import METHODS
@@ -76,7 +77,7 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) 
 
 def _initial(metadata: dict[str, Any]) -> Backbone:
     """The backbone as the run of a checkpoint's metadata initialised it."""
-    config = dataclasses.make_dataclass("Config", metadata["config"])(**metadata["config"])
+    config = ConfigDict(metadata["config"])
     network = METHODS[config.method](config, None).encoder.backbone
     return Backbone(network, Normalisation(**{k: tuple(v) for k, v in metadata["normalisation"].items()}))
 
