@@ -34,6 +34,7 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "weight_decay": 5e-4,
             "stem": "imagenet",
             "width": 64,  # channels of the first stage; 64 is ResNet-18, less is for tests
+            "zero_init_residual": False,  # True in SimSiam's released code; see the README
             "d_hid": 2048,
             **METHOD_KEYS[method],
             "views": dataclasses.asdict(ViewSettings()),

@@ -16,7 +16,7 @@ from torch_names import from_torch
 from sidae_jax import checkpoint, config
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
-from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.networks.resnet import BackboneSettings, ResNet18
 from sidae_jax.step import make_optimizer
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parent / "reference" / "golden.npz", allow_pickle=False))
@@ -67,7 +67,7 @@ def test_each_network_forward(split):
 
 
 def test_the_cifar_stem_forward():
-    backbone = ResNet18(stem="cifar", width=4, rng=np.random.default_rng(0))
+    backbone = ResNet18(BackboneSettings("cifar", 4), rng=np.random.default_rng(0))
     graphdef, params, batch_stats = nnx.split(backbone, nnx.Param, nnx.BatchStat)
     arrays = from_torch({f"encoder.backbone.{name}": value for name, value in under("cifar_init/").items()})
     params = load_into(params, arrays, "params.encoder.backbone.")
@@ -120,3 +120,11 @@ def test_three_sgd_steps_with_cosine_decay(split):
         assert_close(found[name], wanted[name], 1e-5, name)
     method = nnx.merge(graphdef, params, batch_stats)
     assert_close(method.encoder.backbone(image("x.0"), views=0), GOLDEN["eval_features"], 1e-5)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_initial_scale_of_the_residual_branches(zero):
+    settings = BackboneSettings(width=4, zero_init_residual=zero)
+    blocks = ResNet18(settings, rng=np.random.default_rng(0)).blocks
+    assert all(np.all(block.norm2.scale[...] == (0 if zero else 1)) for block in blocks)
+    assert all(np.all(block.norm1.scale[...] == 1) for block in blocks)

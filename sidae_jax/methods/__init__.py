@@ -13,6 +13,7 @@ that a method has beyond those of all, with the paper's values.
 from sidae_jax.methods.dae import DAE
 from sidae_jax.methods.sidae import SidAE
 from sidae_jax.methods.simsiam import SimSiam
+from sidae_jax.networks.resnet import BackboneSettings
 
 METHOD_KEYS = {
     "sidae": {"w": 0.5, "target": "image"},
@@ -32,4 +33,4 @@ METHODS = {
 
 
 def _encoder(config) -> dict:
-    return {"stem": config.stem, "width": config.width, "d": config.d_hid}
+    return {"backbone": BackboneSettings(config.stem, config.width, config.zero_init_residual), "d": config.d_hid}

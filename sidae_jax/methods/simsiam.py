@@ -7,12 +7,13 @@ from jaxtyping import Array, Float, Key
 from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.heads import Encoder, Predictor
+from sidae_jax.networks.resnet import BackboneSettings
 
 
 class SimSiam(nnx.Module):
-    def __init__(self, *, stem: str, width: int, d: int, axis_name: str | None, seed: int):
+    def __init__(self, *, backbone: BackboneSettings, d: int, axis_name: str | None, seed: int):
         rng = part_rng(seed)
-        self.encoder = Encoder(stem=stem, width=width, d=d, axis_name=axis_name, rng=rng["encoder"])
+        self.encoder = Encoder(backbone, d, axis_name=axis_name, rng=rng["encoder"])
         self.predictor = Predictor(d, axis_name=axis_name, rng=rng["predictor"])
         self.axis_name = axis_name
 

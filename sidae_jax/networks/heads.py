@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sidae_jax.networks.layers import BatchNorm, Linear
-from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.networks.resnet import BackboneSettings, ResNet18
 
 
 class Projector(nnx.Module):
@@ -40,8 +40,8 @@ class Predictor(nnx.Module):
 class Encoder(nnx.Module):
     """z = projector(f(x)), with f the ResNet-18 backbone (paper, 3.2)."""
 
-    def __init__(self, *, stem: str, width: int, d: int, axis_name: str | None, rng: np.random.Generator):
-        self.backbone = ResNet18(stem=stem, width=width, axis_name=axis_name, rng=rng)
+    def __init__(self, backbone: BackboneSettings, d: int, *, axis_name: str | None, rng: np.random.Generator):
+        self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
         self.projector = Projector(self.backbone.features, d, axis_name=axis_name, rng=rng)
 
     def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n d"]:
