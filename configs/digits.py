@@ -2,13 +2,13 @@
 
 python -m sidae_jax.main --config=configs/digits.py[:sidae|simsiam|dae] --workdir=runs/digits
 
-660 steps of 64 images, a few minutes on two CPU cores, with half of ResNet-18's width. Not an experiment of the paper.
+440 steps of 64 images, a few minutes on two CPU cores, with half of ResNet-18's width. Not an experiment of the paper.
 """
 
 from sidae_jax import config
 
 
 def get_config(method: str = "sidae"):
-    c = config.pretraining(method, "digits", batch_size=64, epochs=30, checkpoint_every=10, width=32, d_hid=512)
+    c = config.pretraining(method, "digits", batch_size=64, epochs=20, checkpoint_every=10, width=32, d_hid=512)
     c.views.p_blur = 0.5
     return c

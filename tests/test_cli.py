@@ -51,7 +51,7 @@ MISTAKES = {
     ),
     "integer": digits(
         "--config.epochs=ten",
-        "--config.epochs=ten is not an integer: give --config.epochs=VALUE with VALUE an integer, such as 30",
+        "--config.epochs=ten is not an integer: give --config.epochs=VALUE with VALUE an integer, such as 20",
     ),
     "method": Mistake(
         MAIN,
