@@ -3,7 +3,9 @@
 import datetime
 
 import rich.console
+import rich.live
 import rich.progress
+import rich.text
 
 
 class TrainingConsole:
@@ -20,20 +22,20 @@ class TrainingConsole:
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[figures]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            auto_refresh=False,  # no thread of its own beside the dispatch of steps
+            rich.progress.TextColumn("{task.fields[speed]}"),
+            expand=True,
         )
-        self._task = self._bar.add_task("compiling", total=total, completed=start, figures="")
+        self._task = self._bar.add_task("compiling", total=total, completed=start, speed="")
+        # no thread of its own beside the dispatch of steps
+        self._live = rich.live.Live(self._bar, console=self._console, auto_refresh=False)
 
     def __enter__(self) -> "TrainingConsole":
-        self._bar.start()
-        self._bar.refresh()
+        if self._console.is_terminal:
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def write(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -44,11 +46,12 @@ class TrainingConsole:
         figures = [f"{key} {value:.4f}" for key, value in parts.items()]
         figures.append(f"feature_std {record['feature_std']:.3f}")
         figures.append(f"lr {record['lr']:.4g}")
-        figures.append(f"{record['images_per_second']:.0f} images/s")
-        figures.append(f"ETA {datetime.timedelta(seconds=round(record['eta_seconds']))}")
+        eta = datetime.timedelta(seconds=round(record["eta_seconds"]))
+        speed = f"{record['images_per_second']:.0f} images/s  ETA {eta}"
         epoch = f"epoch {record['epoch']:.1f}/{self._total / self._steps_per_epoch:.0f}"
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=step, description=epoch, figures="  ".join(figures))
-            self._bar.refresh()
+            self._bar.update(self._task, completed=step, description=epoch, speed=speed)
+            below = rich.text.Text("  ".join(figures))  # a second line, for terminals 80 columns wide
+            self._live.update(rich.console.Group(self._bar, below), refresh=True)
         else:
-            self.write("  ".join([f"step {step}/{self._total}", epoch, *figures]))
+            self.write("  ".join([f"step {step}/{self._total}", epoch, *figures, speed]))

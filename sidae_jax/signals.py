@@ -1,5 +1,6 @@
 """Stopping a run on SIGTERM (schedulers) or SIGINT (Ctrl-C) between two steps."""
 
+import os
 import signal
 from types import FrameType
 
@@ -23,6 +24,8 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
+        message = f"\n{self.received.name}: the run stops after this step and saves (again: at once, unsaved)\n"
+        os.write(2, message.encode())  # print is not safe in a signal handler
         for each, handler in self._before.items():
             signal.signal(each, handler)
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS
@@ -62,17 +63,33 @@ def check_same_run(folder: pathlib.Path, config: ConfigDict, data_sha256: str | 
 
 
 def write_config(folder: pathlib.Path, config: ConfigDict, data_sha256: str) -> None:
-    """config.json: the resolved config, and what the result depends on beside it."""
+    """config.json: the resolved config, and what the result depends on beside it.
+
+    Of a run that is continued it stays as it is; a warning names packages that have another version now.
+    """
+    path = folder / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text()).get("versions", {})
+        changed = [
+            f"{name} {before.get(name)} -> {now}" for name, now in _versions().items() if before.get(name) != now
+        ]
+        if changed:
+            logging.warning(
+                "The run was started with other versions (%s): its last bits may differ.", ", ".join(changed)
+            )
+        return
     content = {
         "config": _plain(config),
         "data_sha256": data_sha256,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in _PACKAGES},
-        },
+        "versions": _versions(),
         "git_revision": _git_revision(),
     }
-    write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

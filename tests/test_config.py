@@ -106,7 +106,7 @@ def test_a_value_out_of_range_is_refused_by_its_key(key, value):
 
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
-    without_range = {"dataset", "data_dir", "train_split"}  # the data says what is wrong with these
+    without_range = {"dataset", "data_dir", "train_split", "zero_init_residual"}  # the data's, and a truth value
     assert set(OUT_OF_RANGE) | without_range == set(flat_keys(pretraining("sidae", "digits")))
     for key, values in EDGES.items():
         for value in values:
@@ -157,6 +157,15 @@ CONFIG = pretraining("sidae", "digits", data_dir="/data", epochs=3)
 def run(tmp_path):
     workdir.write_config(tmp_path, CONFIG, "a" * 64)
     return tmp_path
+
+
+def test_a_continued_run_keeps_its_config_json_and_other_versions_are_told(run, caplog):
+    path = run / "config.json"
+    path.write_text(path.read_text().replace('"jax": "', '"jax": "0.0.'))
+    before = path.read_text()
+    workdir.write_config(run, CONFIG, "a" * 64)
+    assert path.read_text() == before
+    assert "jax 0.0." in caplog.text
 
 
 def test_a_new_workdir_and_the_same_settings_are_accepted(run, tmp_path):

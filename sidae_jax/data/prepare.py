@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import sys
 import tarfile
 import zlib
@@ -104,8 +105,9 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        # TFDS announces itself on stdout, which is for results.
-        with contextlib.redirect_stdout(sys.stderr), shuffle.without_tensorflow():
+        # TFDS announces itself on stdout, which is for results; and a download where there is none.
+        said = sys.stderr if builder.url_infos else io.StringIO()
+        with contextlib.redirect_stdout(said), shuffle.without_tensorflow():
             builder.download_and_prepare(file_format="array_record", download_config=config)
     except (download_manager.NonMatchingChecksumError, *_DAMAGED) as error:
         raise _failed(builder, error, f"delete {_downloads(builder)} and start again") from error

@@ -30,7 +30,10 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         metadata = {step: _whole(checkpoints.metadata, step) for step in steps}
         pretraining = metadata[steps[0]]
         dataset = config.dataset or pretraining["config"]["dataset"]
-        evaluation = _Evaluation(config, dataset, open_workdir(str(folder / "eval")) / "features")
+        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
+        data_dir = config.data_dir or pretraining["config"]["data_dir"]
+        evaluation = _Evaluation(config, dataset, data_dir, open_workdir(str(folder / "eval")) / "features")
+        results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
         records = []
@@ -48,8 +51,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 "pretrain_seed": pretraining["config"]["seed"],
             }
             records.append(where | evaluation.probe(backbone, f"step{step}"))
-    path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
-    results.write(path, records)
+            results.add(path, records[-1])
     results.print_table(
         f"linear probe on {dataset}, {100 * config.label_fraction:g}% of the labels "
         f"({records[0]['n_train']} images), {records[0]['n_test']} test images",
@@ -83,15 +85,28 @@ def _whole(read, step: int):
 class _Evaluation:
     """The images of an evaluation, and what is done with each backbone."""
 
-    def __init__(self, config: ConfigDict, dataset: str, feature_folder: pathlib.Path):
+    def __init__(self, config: ConfigDict, dataset: str, data_dir: str | None, feature_folder: pathlib.Path):
         self.config = config
         self.dataset = dataset
+        self.data_dir = data_dir
         self.feature_folder = feature_folder
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
         self.rows = labelled_rows(len(self.train.labels), config.label_fraction)
+        self.settings = {
+            "protocol": config.protocol,
+            "dataset": dataset,
+            "train_split": config.train_split,
+            "test_split": config.test_split,
+            "label_fraction": config.label_fraction,
+            "seed": config.seed,
+            "n_train": len(self.rows),
+            "n_test": len(self.test.labels),
+            "labelled_rows_sha256": hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest(),
+            "probe": config.probe.to_dict(),
+        }
 
     def _load(self, key: str) -> data.Images:
-        images = data.load(self.dataset, self.config[key], self.config.data_dir)
+        images = data.load(self.dataset, self.config[key], self.data_dir)
         if (images.labels < 0).any():
             raise UserError(
                 f"config.{key}={self.config[key]} of {self.dataset} has images without labels: "
@@ -116,17 +131,4 @@ class _Evaluation:
         )
         measured = accuracy(layer, test, self.test.labels)
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the frozen backbone has changed"
-        return {
-            "protocol": config.protocol,
-            "dataset": self.dataset,
-            "train_split": config.train_split,
-            "test_split": config.test_split,
-            "label_fraction": config.label_fraction,
-            "seed": config.seed,
-            "n_train": len(self.rows),
-            "n_test": len(self.test.labels),
-            "accuracy": measured,
-            "seconds": time.perf_counter() - start,
-            "labelled_rows_sha256": hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest(),
-            "probe": config.probe.to_dict(),
-        }
+        return {**self.settings, "accuracy": measured, "seconds": time.perf_counter() - start}

@@ -1,0 +1,36 @@
+"""The result file of an evaluation."""
+
+import json
+
+import pytest
+
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation import results
+
+SETTINGS = {"protocol": "linear", "probe": {"epochs": 50}}
+
+
+def test_records_are_kept_by_step_in_the_order_of_the_steps(tmp_path):
+    path = tmp_path / "eval" / "linear.jsonl"
+    assert results.read(path) == []
+    for step, accuracy in ((20, 0.5), (0, 0.1), (20, 0.6)):
+        results.add(path, {"step": step, **SETTINGS, "accuracy": accuracy})
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["step"], line["accuracy"]) for line in lines] == [(0, 0.1), (20, 0.6)]
+
+
+def test_a_line_cut_short_is_left_out_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "linear.jsonl"
+    results.add(path, {"step": 20, "accuracy": 0.5})
+    path.write_text(path.read_text() + '{"step": 40, "accu')
+    results.add(path, {"step": 60, "accuracy": 0.7})
+    assert [record["step"] for record in results.read(path)] == [20, 60]
+    assert f"Line 2 of {path} is damaged" in caplog.text
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path):
+    path = tmp_path / "linear.jsonl"
+    results.add(path, {"step": 20, **SETTINGS, "accuracy": 0.5, "seconds": 1.0})
+    results.check_same_settings(path, SETTINGS)
+    with pytest.raises(UserError, match=r"probe: {'epochs': 50} -> {'epochs': 1}\): move it away"):
+        results.check_same_settings(path, SETTINGS | {"probe": {"epochs": 1}})
