@@ -7,13 +7,13 @@ are not extracted through TFDS: two data sets that share a download folder would
 
 import contextlib
 import gzip
+import io
 import os
 import posixpath
 import struct
 import tarfile
 import urllib.parse
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -146,7 +146,7 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[BinaryIO, int]]:
+def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
     """Opens one file of a .tar.gz as a stream, with its size; the archive is read once, up to there."""
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
@@ -168,7 +168,7 @@ def read_members(archive: str | os.PathLike, names: list[str]) -> dict[str, byte
     raise ValueError(f"{archive} holds no {', '.join(sorted(set(names) - set(found)))}")
 
 
-def read_records(file: BinaryIO, size: int, record_size: int) -> Iterator[np.ndarray]:
+def read_records(file: io.BufferedIOBase, size: int, record_size: int) -> Iterator[np.ndarray]:
     """Yields the consecutive records, uint8 [record_size], of a file of `size` bytes."""
     if size % record_size:
         raise ValueError(f"{size} bytes are not a whole number of records of {record_size}")
