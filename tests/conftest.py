@@ -6,11 +6,7 @@ import sys
 import tempfile
 
 _CACHE = pathlib.Path(tempfile.gettempdir()) / "sidae_jax_tests"
-# compiling is most of the tests' time: less optimised programs are compiled twice as fast
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ["XDG_CACHE_HOME"] = str(_CACHE / "cache")
 os.environ["TFDS_DATA_DIR"] = str(_CACHE / "tfds")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "cache" / "sidae_jax" / "compiled")
