@@ -1,7 +1,6 @@
 """What the command-line programs share: a config file with overrides, and one sentence for a user's mistake."""
 
 import ast
-import difflib
 import inspect
 import os
 import runpy
@@ -13,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from sidae_jax.config import flat_keys
-from sidae_jax.errors import UserError
+from sidae_jax.errors import UserError, nearest
 
 _CONFIG = flags.DEFINE_string(
     "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys, such as views.hue."
@@ -30,6 +29,9 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
 
     def parse(argv):
         rest, given = split(argv)
+        if not {"--help", "-h", "-help"}.isdisjoint(rest):
+            _help(rest, default)
+            sys.exit(0)
         overrides.extend(given)
         return _parse(rest)
 
@@ -39,6 +41,22 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
         _exit_on_mistake(lambda: main(load_config(_CONFIG.value, overrides, default)))
 
     app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
+
+
+def _help(argv, default):
+    """The program's docstring and options, and the keys of the config that the command line names."""
+    app.usage(shorthelp=True, writeto_stdout=True)
+    files = [argument.partition("=")[2] for argument in argv if argument.startswith("--config=")]
+    if not files and default is None:
+        print("With --config=FILE.py --help lists the keys of that config too.")
+        return
+    config = _load(files[-1] if files else None, default)
+    print("Keys of the config and their values here; --config.KEY=VALUE sets one:")
+    for name in flat_keys(config):
+        value = config
+        for part in name.split("."):
+            value = value[part]
+        print(f"  {name} = {value}")
 
 
 def _exit_on_mistake(function, *arguments):
@@ -69,8 +87,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
-        hint = f"did you mean --{near[0]}?" if near else "--help lists the options"
+        near = nearest(error.flagname, flags.FLAGS)
+        hint = f"did you mean --{near}?" if near else "--help lists the options"
+        hint += f" (a key of the config is set by --config.{error.flagname}=VALUE)"
         raise UserError(f"--{error.flagname} is no option of this program: {hint}") from error
     except flags.IllegalFlagValueError as error:
         given = str(error).removeprefix("flag ").partition(": ")[0]
@@ -126,8 +145,8 @@ def _override(config: ConfigDict, name: str, text: str) -> None:
     """Set the key `name`, such as "views.hue", to what `text` is as a value of the key's type."""
     given, known = f"--config.{name}={text}", flat_keys(config)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean --config.{near[0]}?" if near else f"give one of {', '.join(known)}"
+        near = nearest(name, known)
+        hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"
         raise UserError(f"{given} is not a key of this config: {hint}")
     *folders, key = name.split(".")
     for folder in folders:

@@ -1,12 +1,11 @@
 """The settings of a pre-training run: their defaults from the papers, and the check of the values given."""
 
 import dataclasses
-import difflib
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sidae_jax.errors import UserError
+from sidae_jax.errors import UserError, nearest
 from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.networks.resnet import STEMS
 from sidae_jax.views import ViewSettings
@@ -130,6 +129,6 @@ def one_of(key: str, value: str | None, names) -> str:
     """`value`, or a UserError that lists `names` and the nearest of them."""
     if value in names:
         return value
-    near = difflib.get_close_matches(str(value), list(names), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(str(value), names)
+    hint = f"; did you mean {near}?" if near else ""
     raise UserError(f"{key}={value!r} is unknown: wanted is one of {', '.join(names)}{hint}")

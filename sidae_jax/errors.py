@@ -1,5 +1,8 @@
 """The one exception that stands for a mistake the user can mend."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake in a config, a path or a file.
@@ -15,3 +18,8 @@ class Diverged(UserError):
     """The loss is no longer finite."""
 
     exit_code = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that a user who wrote `name` probably meant, if there is one."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

@@ -29,7 +29,9 @@ def start(
     # This service would swallow SIGTERM from here to the first step, and have orbax save on a count of its own.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        if coordinator is not None:
+        if num_processes == 1 and not process_id:
+            pass  # nobody to join, and JAX's coordinator now and then aborts at exit when its one client is itself
+        elif coordinator is not None:
             # "deactivate": inside a Slurm or MPI job JAX would take missing values, and the devices, from there
             jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
         elif distributed or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:

@@ -32,28 +32,29 @@ def train(config: ConfigDict, workdir_path: str) -> None:
     Raises UserError for what cannot work, Diverged for a loss that is not finite; SystemExit 143 or 130 after
     SIGTERM or SIGINT, the state saved.
     """
-    folder = workdir.open_workdir(workdir_path)
-    workdir.check_same_run(folder, config)
-    devices = mesh.data_mesh(config.batch_size)
-    images = data.load(config.dataset, config.train_split, config.data_dir)
-    data_sha256 = images.sha256()
-    workdir.check_same_run(folder, config, data_sha256)
-    steps_per_epoch = len(images.images) // config.batch_size
-    if steps_per_epoch == 0:
-        raise UserError(
-            f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
-            f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of --config.train_split"
-        )
-    if jax.process_index() == 0:
-        workdir.write_config(folder, config, data_sha256)
+    with workdir.opened(workdir_path) as folder:
+        workdir.check_same_run(folder, config)
+        devices = mesh.data_mesh(config.batch_size)
+        images = data.load(config.dataset, config.train_split, config.data_dir)
+        data_sha256 = images.sha256()
+        workdir.check_same_run(folder, config, data_sha256)
+        steps_per_epoch = len(images.images) // config.batch_size
+        if steps_per_epoch == 0:
+            raise UserError(
+                f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
+                f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of "
+                "--config.train_split"
+            )
+        if jax.process_index() == 0:
+            workdir.write_config(folder, config, data_sha256)
 
-    run = _Run(config, images, steps_per_epoch, devices)
-    with checkpoint.Checkpoints(folder, read_only=False) as checkpoints:
-        run.restore_from(checkpoints)
-        metrics_file = workdir.open_metrics(folder, run.done) if jax.process_index() == 0 else None
-        loss = run.loop(checkpoints, metrics_file)
-    if jax.process_index() == 0:
-        print(f"done: step {run.done}, loss {loss:.6f}, parameters sha256 {run.parameters_sha256()}")
+        run = _Run(config, images, steps_per_epoch, devices)
+        with checkpoint.Checkpoints(folder, read_only=False) as checkpoints:
+            run.restore_from(checkpoints)
+            metrics_file = workdir.open_metrics(folder, run.done) if jax.process_index() == 0 else None
+            loss = run.loop(checkpoints, metrics_file)
+        if jax.process_index() == 0:
+            print(f"done: step {run.done}, loss {loss:.6f}, parameters sha256 {run.parameters_sha256()}")
 
 
 class _Run:

@@ -1,5 +1,6 @@
 """The files of a run beside its checkpoints: config.json and metrics.jsonl."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import platform
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
@@ -31,6 +33,20 @@ def open_workdir(workdir: str) -> pathlib.Path:
             "give a folder of yours, such as --workdir=runs/cifar10"
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def opened(workdir: str) -> Iterator[pathlib.Path]:
+    """As `open_workdir`; where a UserError leaves it empty, a folder that was made for it is taken away again."""
+    made = not pathlib.Path(workdir).expanduser().exists()
+    folder = open_workdir(workdir)
+    try:
+        yield folder
+    except UserError:
+        if made:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
+        raise
 
 
 def check_same_run(folder: pathlib.Path, config: ConfigDict, data_sha256: str | None = None) -> None:

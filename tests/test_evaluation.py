@@ -215,6 +215,8 @@ def test_a_run_is_evaluated_and_its_result_file_kept_up(run, tmp_path, capsys):
     assert [record["step"] for record in again] == [0, 4]
     assert lines_of(path) == [*again, kept]
     assert {**again[1], "seconds": 0} == {**records[1], "seconds": 0}
+    (untrained,) = evaluate(tiny(label_fraction=0.5), str(workdir), only_step=0)
+    assert {**untrained, "seconds": 0} == {**records[0], "seconds": 0}
 
 
 def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
@@ -227,7 +229,7 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
 
     monkeypatch.setattr(feature_cache, "features", features)
     records = evaluate(tiny(dataset="digits", label_fraction=0.5), str(tmp_path))
-    assert used == [(NORMALISATION, 40), (NORMALISATION, 30)] * 2
+    assert used == [(NORMALISATION, 20), (NORMALISATION, 30)] * 2
     assert {record["dataset"] for record in records} == {"digits"}
     assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
     assert records[0]["accuracy"] > 0.3

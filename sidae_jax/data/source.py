@@ -1,7 +1,6 @@
 """A TFDS split or slice as one uint8 array of 32x32 RGB images with its labels."""
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from sidae_jax.data import cache, decode
-from sidae_jax.errors import UserError
+from sidae_jax.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -101,8 +100,8 @@ def _existing_folder(data_dir: str) -> str:
 
 
 def _did_you_mean(name: str, known) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    near = nearest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[str, int, int]]:

@@ -1,5 +1,6 @@
 """Evaluating the checkpoints of a run: the untrained backbone first, then each saved one."""
 
+import dataclasses
 import hashlib
 import pathlib
 import time
@@ -27,8 +28,8 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of a run of sidae_jax.main")
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = _steps(checkpoints, only_step)
-        metadata = {step: _whole(checkpoints.metadata, step) for step in steps}
-        pretraining = metadata[steps[0]]
+        metadata = {step: _whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
+        pretraining = next(iter(metadata.values()))
         dataset = config.dataset or pretraining["config"]["dataset"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
@@ -67,12 +68,12 @@ def _steps(checkpoints: checkpoint.Checkpoints, only_step: int | None) -> list[i
         raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
     if only_step is None:
         return steps
-    if only_step not in steps:
+    if only_step not in (0, *steps):
         raise UserError(
             f"--step={only_step} is not saved in {checkpoints.directory}: "
-            f"give one of {', '.join(map(str, steps))}, or no --step for all of them"
+            f"give one of {', '.join(map(str, steps))}, 0 for the untrained backbone alone, or no --step for all"
         )
-    return [only_step]
+    return [only_step] if only_step else []
 
 
 def _whole(read, step: int):
@@ -91,7 +92,8 @@ class _Evaluation:
         self.data_dir = data_dir
         self.feature_folder = feature_folder
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
-        self.rows = labelled_rows(len(self.train.labels), config.label_fraction)
+        rows = labelled_rows(len(self.train.labels), config.label_fraction)
+        self.labelled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
         self.settings = {
             "protocol": config.protocol,
             "dataset": dataset,
@@ -99,9 +101,9 @@ class _Evaluation:
             "test_split": config.test_split,
             "label_fraction": config.label_fraction,
             "seed": config.seed,
-            "n_train": len(self.rows),
+            "n_train": len(rows),
             "n_test": len(self.test.labels),
-            "labelled_rows_sha256": hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest(),
+            "labelled_rows_sha256": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
             "probe": config.probe.to_dict(),
         }
 
@@ -120,14 +122,10 @@ class _Evaluation:
         before = checkpoint.arrays_sha256(backbone.arrays())
         train, test = (
             cached_features(self.feature_folder, f"{self.dataset}-{split}-{name}", backbone, images)
-            for split, images in (("train", self.train), ("test", self.test))
+            for split, images in ((f"train-{config.label_fraction:g}", self.labelled), ("test", self.test))
         )
         layer = train_probe(
-            train[self.rows],
-            self.train.labels[self.rows],
-            self.train.num_classes,
-            ProbeSettings(**config.probe),
-            config.seed,
+            train, self.labelled.labels, self.labelled.num_classes, ProbeSettings(**config.probe), config.seed
         )
         measured = accuracy(layer, test, self.test.labels)
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the frozen backbone has changed"
