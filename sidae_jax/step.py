@@ -55,18 +55,42 @@ def create_state(
     return graphdef, put_tree(mesh, state)
 
 
+def make_update(
+    graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Batch, Key[Array, " n"]], tuple[TrainState, Metrics]]:
+    """One device's update (state, its part of the batch, a key an example) -> (state, metrics).
+
+    To be mapped over the axis "data": gradients and metrics are means over the devices, and so the same on each.
+    """
+
+    def update(state: TrainState, batch: Batch, keys: Key[Array, " n"]) -> tuple[TrainState, Metrics]:
+        def loss_of(params: nnx.State) -> tuple[Float[Array, ""], tuple[Metrics, nnx.State]]:
+            # copy: inside a transformation a module must not share variables with the outside
+            method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+            loss, metrics = method.loss(batch, keys)
+            return loss, ({"loss": loss, **metrics}, nnx.state(method, nnx.BatchStat))
+
+        gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        gradients, metrics = lax.pmean((gradients, metrics), AXIS)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return update
+
+
 def make_device_step(
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     views: ViewSettings,
     normalisation: Normalisation,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """One device's step (state, its uint8 images, their labels, key) -> (state, metrics).
+    """One device's step (state, its uint8 images, their labels, key) -> (state, metrics): the views, then the update.
 
-    To be mapped over the axis "data": gradients and metrics are means over the devices, and so the same on each.
     What is drawn for an example depends on the key, the step and the example's place in the global batch.
     """
     mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
+    update = make_update(graphdef, optimizer)
 
     def device_step(
         state: TrainState, images: UInt8[Array, "n 32 32 3"], labels: Int[Array, " n"], key: Key[Array, ""]
@@ -75,18 +99,7 @@ def make_device_step(
         places = lax.axis_index(AXIS) * n + jnp.arange(n)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), places)
         batch = Batch(*make_views(keys, images, views, mean, std), labels)
-
-        def loss_of(params: nnx.State) -> tuple[Float[Array, ""], tuple[Metrics, nnx.State]]:
-            # copy: inside a transformation a module must not share variables with the outside
-            method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
-            loss, metrics = method.loss(batch, jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
-            return loss, ({"loss": loss, **metrics}, nnx.state(method, nnx.BatchStat))
-
-        gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-        gradients, metrics = lax.pmean((gradients, metrics), AXIS)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        return update(state, batch, jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
 
     return device_step
 

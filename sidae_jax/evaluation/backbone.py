@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint
 from sidae_jax.methods import METHODS
-from sidae_jax.networks.layers import BatchNorm
+from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.normalisation import Normalisation
 

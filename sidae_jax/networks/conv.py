@@ -38,7 +38,7 @@ def conv_transpose2d(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]
     kernel[i, j, c, f] is PyTorch's weight[c, f, i, j]: input (y, x) adds kernel[i, j] times its value to output
     (2y + i - 1, 2x + j - 1).
     """
-    return lax.platform_dependent(x, kernel, cpu=_conv_transpose2d_taps, default=conv_transpose2d_plain)
+    return lax.platform_dependent(x, kernel, cpu=_conv_transpose2d_cpu, default=conv_transpose2d_plain)
 
 
 def conv_transpose2d_plain(x, kernel):
@@ -108,8 +108,11 @@ def _conv2d_mixed_forward(x, kernel, stride):
 
 def _conv2d_mixed_backward(stride, residuals, dy):
     x, kernel = residuals
-    lowering = conv2d_plain if stride == 1 else _conv2d_patches
-    (dx,) = jax.vjp(lambda x: lowering(x, kernel, stride), x)[1](dy)
+    if stride == 2 and kernel.shape[0] == 3 and x.shape[1] % 2 == 0:
+        dx = _conv_transpose2d_forward_cpu(dy, kernel.swapaxes(2, 3))
+    else:
+        lowering = conv2d_plain if stride == 1 else _conv2d_patches
+        (dx,) = jax.vjp(lambda x: lowering(x, kernel, stride), x)[1](dy)
     if stride == 1 and x.shape[2] <= 8:
         return dx, _kernel_gradient_by_rows(x, dy, kernel.shape[0])
     (dkernel,) = jax.vjp(lambda kernel: _conv2d_patches(x, kernel, stride), kernel)[1](dy)
@@ -117,7 +120,7 @@ def _conv2d_mixed_backward(stride, residuals, dy):
 
 
 def _kernel_gradient_by_rows(x, dy, k):
-    """The gradient of a stride 1 kernel: for each kernel row, one product of all rows of x with all rows of dy.
+    """The gradient of a stride 1 kernel: one product of the k rows of x around each row of dy with that row.
 
     The product has every pair of columns; the gradient of tap j is the sum over those that lie j - pad apart. On
     narrow maps that is several times more multiplications than needed, in a product of a shape that runs faster.
@@ -126,16 +129,70 @@ def _kernel_gradient_by_rows(x, dy, k):
     f = dy.shape[-1]
     pad = (k - 1) // 2
     padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0), (0, 0)))
-    dy_rows = dy.reshape(n * h, w * f)
-    rows = []
-    for i in range(k):
-        pairs = (padded[:, i : i + h].reshape(n * h, w * c).T @ dy_rows).reshape(w, c, w, f)
-        columns = ([(q + j - pad, q) for q in range(w) if 0 <= q + j - pad < w] for j in range(k))
-        rows.append(jnp.stack([sum(pairs[p, :, q] for p, q in column) for column in columns]))
-    return jnp.stack(rows)
+    rows = jnp.concatenate([padded[:, i : i + h] for i in range(k)], axis=2).reshape(n * h, k * w * c)
+    pairs = (rows.T @ dy.reshape(n * h, w * f)).reshape(k, w, c, w, f)
+    columns = ([(q + j - pad, q) for q in range(w) if 0 <= q + j - pad < w] for j in range(k))
+    return jnp.stack([sum(pairs[:, p, :, q] for p, q in column) for column in columns], axis=1)
 
 
 _conv2d_mixed.defvjp(_conv2d_mixed_forward, _conv2d_mixed_backward)
+
+
+@jax.custom_vjp
+def _conv_transpose2d_cpu(x, kernel):
+    return _conv_transpose2d_forward_cpu(x, kernel)
+
+
+def _conv_transpose2d_forward_cpu(x, kernel):
+    pixels, features = x.shape[1] * x.shape[2], kernel.shape[-1]
+    if pixels <= 4:
+        return _conv_transpose2d_taps(x, kernel)
+    if pixels >= 64 and features > 4:
+        return _conv_transpose2d_windows(x, kernel)
+    return conv_transpose2d_plain(x, kernel)
+
+
+def _conv_transpose2d_backward(residuals, dy):
+    """Each input pixel's nine outputs as one row of dy: a product with the kernel gives dx, one with x its own."""
+    x, kernel = residuals
+    n, h, w, c = x.shape
+    f = kernel.shape[-1]
+    padded = jnp.pad(dy, ((0, 0), (1, 0), (1, 0), (0, 0)))
+    taps = [padded[:, i : i + 2 * h : 2, j : j + 2 * w : 2] for i in range(3) for j in range(3)]
+    # without the barrier the compiler would write the rows twice, once for each product
+    rows = lax.optimization_barrier(jnp.concatenate(taps, axis=-1).reshape(n * h * w, 9 * f))
+    dx = rows @ kernel.transpose(0, 1, 3, 2).reshape(9 * f, c)
+    dkernel = x.reshape(n * h * w, c).T @ rows
+    return dx.reshape(x.shape), dkernel.reshape(c, 3, 3, f).transpose(1, 2, 0, 3)
+
+
+_conv_transpose2d_cpu.defvjp(
+    lambda x, kernel: (_conv_transpose2d_forward_cpu(x, kernel), (x, kernel)), _conv_transpose2d_backward
+)
+
+
+def _conv_transpose2d_windows(x, kernel):
+    """Outputs (2y, 2x) to (2y + 1, 2x + 1) together: one product of the 2x2 inputs from (y, x) on, in part zeros."""
+    n, h, w, c = x.shape
+    f = kernel.shape[-1]
+    no = jnp.zeros_like(kernel[0, 0])
+    # tap that takes an input to an output, along one axis: tap[input][output]
+    tap = ((1, 2), (None, 0))
+    matrix = jnp.block(
+        [
+            [
+                no if tap[i][a] is None or tap[j][b] is None else kernel[tap[i][a], tap[j][b]]
+                for a in range(2)
+                for b in range(2)
+            ]
+            for i in range(2)
+            for j in range(2)
+        ]
+    )
+    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    windows = jnp.concatenate([padded[:, i : i + h, j : j + w] for i in range(2) for j in range(2)], axis=-1)
+    y = (windows.reshape(n * h * w, 4 * c) @ matrix).reshape(n, h, w, 2, 2, f)
+    return y.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, f)
 
 
 def _conv_transpose2d_taps(x, kernel):

@@ -6,7 +6,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from sidae_jax.networks.layers import BatchNorm, ConvTranspose, Linear
+from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.layers import ConvTranspose, Linear
 
 
 class Decoder(nnx.Module):

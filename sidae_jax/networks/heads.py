@@ -4,7 +4,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from sidae_jax.networks.layers import BatchNorm, Linear
+from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.layers import Linear
 from sidae_jax.networks.resnet import BackboneSettings, ResNet18
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.conv import max_pool
-from sidae_jax.networks.layers import BatchNorm, Conv
+from sidae_jax.networks.layers import Conv
 
 STEMS = ("imagenet", "cifar")
 

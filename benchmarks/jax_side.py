@@ -1,0 +1,112 @@
+"""This package's side of the comparison: answers the requests of `throughput.py`."""
+
+import functools
+import os
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+from torch_names import from_torch
+from workers import peak_memory_mb, seconds, serve
+
+from sidae_jax import checkpoint, config, feed, mesh, runtime, step
+from sidae_jax.config import view_settings
+from sidae_jax.data import Images
+from sidae_jax.evaluation.backbone import Backbone, features
+from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.methods import METHODS
+from sidae_jax.methods.batch import Batch
+from sidae_jax.normalisation import Normalisation
+
+NORMALISATION = Normalisation((0.5,) * 3, (0.25,) * 3)
+
+
+class Side:
+    """What the requests work on: a state and the mapped steps."""
+
+    def prepare(self, batch_size: int, weights: str | None = None, plain: bool = False) -> dict:
+        """A new state of SidAE for batches of this size, with PyTorch's initial weights where they are given."""
+        runtime.start()
+        self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
+        self.devices = mesh.data_mesh(batch_size)
+        optimizer, _ = step.make_optimizer(
+            self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
+        )
+        self.method = METHODS["sidae"](self.config, mesh.AXIS)
+        graphdef, self.state = step.create_state(self.method, optimizer, self.devices)
+        if weights is not None:
+            arrays = checkpoint.to_arrays(self.state) | from_torch(dict(np.load(weights, allow_pickle=False)))
+            self.state = mesh.put_tree(self.devices, checkpoint.from_arrays(self.state, arrays))
+        self.key = mesh.replicated_key(self.devices, 0)
+        update = step.make_update(graphdef, optimizer)
+        spec = Batch(P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS))
+        mapped = jax.shard_map(
+            update, mesh=self.devices, in_specs=(P(), spec, P(mesh.AXIS)), out_specs=P(), check_vma=False
+        )
+        self.update = jax.jit(mapped, donate_argnums=0)
+        device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALISATION)
+        self.resident = step.map_resident_step(device_step, self.devices)
+        return {"devices": self.devices.size}
+
+    def ready(self, batch: str) -> dict:
+        """Put the float32 [3, n, 3, 32, 32] tensors of a file on the devices as a batch."""
+        images = np.load(batch, allow_pickle=False).transpose(0, 1, 3, 4, 2)
+        put = functools.partial(mesh.put, self.devices, spec=P(mesh.AXIS))
+        n = images.shape[1]
+        self.batch = Batch(*(put(np.ascontiguousarray(image)) for image in images), put(np.zeros(n, np.int32)))
+        self.keys = put(np.asarray(jax.random.key_data(jax.random.split(jax.random.key(0), n))))
+        return {}
+
+    def step(self, times: int = 1) -> dict:
+        """Seconds a step on the ready tensors, and the loss of the last one."""
+
+        def one():
+            self.state, self.metrics = self.update(self.state, self.batch, self.keys)
+
+        def all_steps():
+            for _ in range(times):
+                one()
+            jax.block_until_ready(self.state)
+
+        return {"seconds": seconds(all_steps, 1) / times, "loss": float(self.metrics["loss"])}
+
+    def load(self, images: str) -> dict:
+        """Take the uint8 images of a file as the resident data set."""
+        pixels = np.load(images, allow_pickle=False)
+        self.images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
+        batch_size = self.config.batch_size
+        order = feed.batch_order(len(pixels), batch_size, seed=0)
+        self.batches = feed.resident_batches(self.images, order, len(pixels) // batch_size, self.devices, 0)
+        return {}
+
+    def pipeline(self, times: int = 1) -> dict:
+        """Seconds a step with gathering and augmentation."""
+
+        def all_steps():
+            for _ in range(times):
+                self.state, _ = self.resident(self.state, *next(self.batches), self.key)
+            jax.block_until_ready(self.state)
+
+        return {"seconds": seconds(all_steps, 1) / times}
+
+    def evaluate(self, images: str, labels: str, epochs: int) -> dict:
+        """Seconds for features of the images, once, and all epochs of the probe on them."""
+        pixels, classes = (np.load(path, allow_pickle=False) for path in (images, labels))
+        backbone = Backbone(METHODS["sidae"](self.config, None).encoder.backbone, NORMALISATION)
+
+        def once():
+            x = features(backbone, pixels)
+            layer = train_probe(x, classes, 10, ProbeSettings(epochs=epochs), seed=0)
+            accuracy(layer, x[:512], classes[:512])
+
+        return {"seconds": seconds(once, 1)}
+
+    def memory(self) -> dict:
+        return {"peak_mb": peak_memory_mb()}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    side = Side()
+    names = ("prepare", "ready", "step", "load", "pipeline", "evaluate", "memory")
+    serve({name: getattr(side, name) for name in names})
