@@ -33,11 +33,12 @@ class Side:
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
         )
         self.method = METHODS["sidae"](self.config, mesh.AXIS)
-        graphdef, self.state = step.create_state(self.method, optimizer, self.devices)
+        graphdef, state = step.create_state(self.method, optimizer)
         if weights is not None:
-            arrays = checkpoint.to_arrays(self.state) | from_torch(dict(np.load(weights, allow_pickle=False)))
-            self.state = mesh.put_tree(self.devices, checkpoint.from_arrays(self.state, arrays))
-        self.key = mesh.replicated_key(self.devices, 0)
+            arrays = checkpoint.to_arrays(state) | from_torch(dict(np.load(weights, allow_pickle=False)))
+            state = checkpoint.from_arrays(state, arrays)
+        self.state = mesh.put_tree(self.devices, state)
+        self.key = mesh.replicated_keys(self.devices, [0])
         update = step.make_update(graphdef, optimizer)
         spec = Batch(P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS))
         mapped = jax.shard_map(
@@ -76,7 +77,7 @@ class Side:
         self.images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
         batch_size = self.config.batch_size
         order = feed.batch_order(len(pixels), batch_size, seed=0)
-        self.batches = feed.resident_batches(self.images, order, len(pixels) // batch_size, self.devices, 0)
+        self.batches = feed.resident_batches(self.images, [order], len(pixels) // batch_size, self.devices, 0)
         return {}
 
     def pipeline(self, times: int = 1) -> dict:

@@ -108,6 +108,14 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
 
+    def remove_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+        self._manager.wait_until_finished()
+        self._empty_trash()
+
     def restore_newest(self, like: dict[str, Any]) -> tuple[Arrays, dict[str, Any]] | None:
         """The newest checkpoint that is whole, with its metadata; None when there is no checkpoint.
 

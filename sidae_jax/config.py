@@ -11,7 +11,7 @@ from sidae_jax.networks.resnet import STEMS
 from sidae_jax.views import ViewSettings
 
 # What may differ between a run and its continuation: none of it changes a bit of the result.
-FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input")
+FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 
 
 def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
@@ -26,6 +26,7 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
             "train_split": "train",  # takes TFDS slices, such as train[:10%]
             "seed": 0,
+            "num_seeds": 1,  # seed, seed + 1, ... in one program
             "epochs": 200,
             "batch_size": 512,  # of all devices together
             "lr": 0.03,  # not scaled by the batch size
@@ -48,6 +49,14 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
     return config
 
 
+def single_seeds(config: ConfigDict) -> list[ConfigDict]:
+    """The configs of the runs with one seed that a config with several stands for."""
+    singles = [config.copy_and_resolve_references() for _ in range(config.num_seeds)]
+    for i, single in enumerate(singles):
+        single.update(seed=config.seed + i, num_seeds=1)
+    return singles
+
+
 def view_settings(config: ConfigDict) -> ViewSettings:
     """config.views as the views take them."""
     return ViewSettings(**config.views)
@@ -59,10 +68,11 @@ def validate(config: ConfigDict) -> None:
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, STEMS)
     one_of("input", config.input, ("auto", "resident", "stream"))
-    for key in ("epochs", "checkpoint_every", "log_every", "width"):
+    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
-    check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
+    check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
+    check(config, "input", config.input != "stream" or config.num_seeds == 1, "auto or resident, with several seeds")
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
     check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
     check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")

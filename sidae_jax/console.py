@@ -40,7 +40,7 @@ class TrainingConsole:
     def write(self, text: str) -> None:
         self._console.print(text, markup=False)
 
-    def show(self, step: int, record: dict[str, float]) -> None:
+    def show(self, step: int, record: dict[str, float | int]) -> None:
         """The figures of `step`: the loss, its parts, learning rate, feature_std, images/s and the time to go."""
         parts = {key: value for key, value in record.items() if key.startswith("loss")}
         figures = [f"{key} {value:.4f}" for key, value in parts.items()]

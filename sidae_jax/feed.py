@@ -5,7 +5,7 @@ The batch of step k is a function of the seed and k alone, so a resumed run need
 
 import concurrent.futures
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import jax
@@ -43,21 +43,28 @@ def fits_resident(data: Images, mesh: Mesh) -> bool:
 
 
 def resident_batches(
-    data: Images, order: grain.MapDataset, steps_per_epoch: int, mesh: Mesh, start: int
+    data: Images, orders: Sequence[grain.MapDataset], steps_per_epoch: int, mesh: Mesh, start: int
 ) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
     """For step start, start + 1, ...: all images, all labels and the epoch's order, for `map_resident_step`.
 
-    Between the steps of an epoch nothing is sent; the next epoch's order is prepared meanwhile.
+    With several orders, one a seed, that is Int[seeds, steps, batch]. Between the steps of an epoch nothing is sent;
+    the next epoch's order is prepared meanwhile.
     """
+
+    def epoch_orders(epoch: int) -> np.ndarray:
+        several = [epoch_order(order, steps_per_epoch, epoch) for order in orders]
+        return np.stack(several) if len(several) > 1 else several[0]
+
     images, labels = put(mesh, data.images), put(mesh, data.labels)
+    spec = P(None, AXIS) if len(orders) == 1 else P(None, None, AXIS)
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:
         epoch = start // steps_per_epoch
-        next_order = ahead.submit(epoch_order, order, steps_per_epoch, epoch)
+        next_order = ahead.submit(epoch_orders, epoch)
         step = start
         while True:
-            device_order = put(mesh, next_order.result(), P(None, AXIS))
+            device_order = put(mesh, next_order.result(), spec)
             epoch += 1
-            next_order = ahead.submit(epoch_order, order, steps_per_epoch, epoch)
+            next_order = ahead.submit(epoch_orders, epoch)
             while step < epoch * steps_per_epoch:
                 yield images, labels, device_order
                 step += 1

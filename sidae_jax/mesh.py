@@ -1,8 +1,10 @@
 """The devices, and how arrays lie on them: data parallelism over one axis."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -41,9 +43,14 @@ def put_tree(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: put(mesh, np.asarray(leaf)), tree)
 
 
-def replicated_key(mesh: Mesh, seed: int) -> Key[Array, ""]:
-    """jax.random.key(seed) on every device."""
-    return jax.jit(lambda: jax.random.key(seed), out_shardings=NamedSharding(mesh, P()))()
+def replicated_keys(mesh: Mesh, seeds: Sequence[int]) -> Key[Array, "*seeds"]:
+    """jax.random.key(seed) on every device; with several seeds an array of their keys."""
+
+    def keys():
+        several = [jax.random.key(seed) for seed in seeds]
+        return jnp.stack(several) if len(several) > 1 else several[0]
+
+    return jax.jit(keys, out_shardings=NamedSharding(mesh, P()))()
 
 
 def process_rows(batch_size: int) -> slice:

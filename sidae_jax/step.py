@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from sidae_jax.losses import Metrics
-from sidae_jax.mesh import AXIS, put_tree
+from sidae_jax.mesh import AXIS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.normalisation import Normalisation
 from sidae_jax.views import ViewSettings, make_views
@@ -45,14 +45,15 @@ def make_optimizer(
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum)), schedule
 
 
-def create_state(
-    method: nnx.Module, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> tuple[nnx.GraphDef, TrainState]:
-    """The method's structure, and the state from which its training starts."""
+def create_state(method: nnx.Module, optimizer: optax.GradientTransformation) -> tuple[nnx.GraphDef, TrainState]:
+    """The method's structure, and the state from which its training starts, on no mesh yet."""
     graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    return graphdef, TrainState(np.zeros((), np.int32), params, batch_stats, optimizer.init(params))
 
-    state = TrainState(np.zeros((), np.int32), params, batch_stats, optimizer.init(params))
-    return graphdef, put_tree(mesh, state)
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+    """The states of several seeds as one, along a first axis."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
 
 
 def make_update(
@@ -116,20 +117,27 @@ def map_stream_step(device_step: Callable, mesh: Mesh) -> Callable:
     return jax.jit(mapped, donate_argnums=0)
 
 
-def map_resident_step(device_step: Callable, mesh: Mesh) -> Callable:
+def map_resident_step(device_step: Callable, mesh: Mesh, *, several_seeds: bool = False) -> Callable:
     """As `map_stream_step`, with the whole data set on every device and an epoch's order instead of a batch.
 
-    (state, all images, all labels, order [steps an epoch, batch], key) -> (state, metrics).
+    (state, all images, all labels, order [steps an epoch, batch], key) -> (state, metrics). With `several_seeds` the
+    state, the order, the key and the metrics have a first axis over the seeds.
     """
 
     def gather_and_step(state, images, labels, order, key):
         rows = order[state.step % order.shape[0]]
         return device_step(state, images[rows], labels[rows], key)
 
+    def step_of_each_seed(state, images, labels, order, key):
+        # On CPU one after the other: convolutions with kernels of several seeds have no fast lowering there.
+        at_once = None if mesh.devices.flat[0].platform == "cpu" else key.shape[0]
+        one = lambda seed: gather_and_step(seed[0], images, labels, *seed[1:])  # noqa: E731
+        return lax.map(one, (state, order, key), batch_size=at_once)
+
     mapped = jax.shard_map(
-        gather_and_step,
+        step_of_each_seed if several_seeds else gather_and_step,
         mesh=mesh,
-        in_specs=(P(), P(), P(), P(None, AXIS), P()),
+        in_specs=(P(), P(), P(), P(None, None, AXIS) if several_seeds else P(None, AXIS), P()),
         out_specs=P(),
         check_vma=False,
     )

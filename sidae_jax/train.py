@@ -1,98 +1,107 @@
 """Pre-training: restore, then batch, step, log, save."""
 
 import contextlib
-import dataclasses
-import json
+import pathlib
 import sys
 import time
-from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from sidae_jax import checkpoint, data, feed, mesh, normalisation, step, workdir
-from sidae_jax.config import view_settings
+from sidae_jax import data, feed, mesh, normalisation, step, workdir
+from sidae_jax.config import single_seeds, view_settings
 from sidae_jax.console import TrainingConsole
-from sidae_jax.errors import Diverged, UserError
+from sidae_jax.errors import UserError
+from sidae_jax.member import Member, restore
 from sidae_jax.methods import METHODS
 from sidae_jax.signals import StopSignals
-
-_COLLAPSE = (
-    "warning: feature_std is {feature_std:.3f} at step {step}, 0 being features that are the same for all images and 1 "
-    "healthy ones: likely causes are a learning rate too high, a batch too small for BatchNorm, "
-    "or a w that leaves the reconstruction alone"
-)
 
 
 def train(config: ConfigDict, workdir_path: str) -> None:
     """Run the validated config in a workdir, or continue the run that is there, to its end.
 
+    With several seeds each has the workdir `seed<k>` in it, like that of a run with this seed alone.
+
     Raises UserError for what cannot work, Diverged for a loss that is not finite; SystemExit 143 or 130 after
     SIGTERM or SIGINT, the state saved.
     """
-    with workdir.opened(workdir_path) as folder:
-        workdir.check_same_run(folder, config)
+    with workdir.opened(workdir_path) as folder, contextlib.ExitStack() as stack:
+        configs = {folder: config}
+        if config.num_seeds > 1:
+            if (folder / "config.json").exists():
+                raise UserError(f"--workdir={workdir_path} holds a run with one seed: give another --workdir")
+            configs = {stack.enter_context(workdir.opened(f"{folder}/seed{c.seed}")): c for c in single_seeds(config)}
+        for member_folder, member_config in configs.items():
+            workdir.check_same_run(member_folder, member_config)
         devices = mesh.data_mesh(config.batch_size)
         images = data.load(config.dataset, config.train_split, config.data_dir)
-        data_sha256 = images.sha256()
-        workdir.check_same_run(folder, config, data_sha256)
-        steps_per_epoch = len(images.images) // config.batch_size
-        if steps_per_epoch == 0:
-            raise UserError(
-                f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
-                f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of "
-                "--config.train_split"
-            )
-        if jax.process_index() == 0:
-            workdir.write_config(folder, config, data_sha256)
+        steps_per_epoch = _check_images(config, images, configs)
 
-        run = _Run(config, images, steps_per_epoch, devices)
-        with checkpoint.Checkpoints(folder, read_only=False) as checkpoints:
-            run.restore_from(checkpoints)
-            metrics_file = workdir.open_metrics(folder, run.done) if jax.process_index() == 0 else None
-            loss = run.loop(checkpoints, metrics_file)
+        by = normalisation.measure(images.images)
+        members = [stack.enter_context(Member(c, f, by, steps_per_epoch)) for f, c in configs.items()]
+        run = _Run(config, images, members, steps_per_epoch, devices)
+        run.loop()
         if jax.process_index() == 0:
-            print(f"done: step {run.done}, loss {loss:.6f}, parameters sha256 {run.parameters_sha256()}")
+            for member, state in zip(members, run.states(), strict=True):
+                name = f"seed {member.config.seed} " if len(members) > 1 else ""
+                print(name + member.summary(run.done, state))
+
+
+def _check_images(config: ConfigDict, images: data.Images, configs: dict[pathlib.Path, ConfigDict]) -> int:
+    """Compare the images with those of the runs that are continued; returns the steps an epoch."""
+    sha256 = images.sha256()
+    for folder, member_config in configs.items():
+        workdir.check_same_run(folder, member_config, sha256)
+    steps_per_epoch = len(images.images) // config.batch_size
+    if steps_per_epoch == 0:
+        raise UserError(
+            f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
+            f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of "
+            "--config.train_split"
+        )
+    if jax.process_index() == 0:
+        for folder, member_config in configs.items():
+            workdir.write_config(folder, member_config, sha256)
+    return steps_per_epoch
 
 
 class _Run:
-    """The state of a run on its devices, how many steps of it are done, and the loop that does the rest."""
+    """The state of a run on its devices, how many steps of it are done, and the loop that does the rest.
 
-    def __init__(self, config, images: data.Images, steps_per_epoch: int, devices: jax.sharding.Mesh):
+    With several seeds the state is that of all of them, along a first axis.
+    """
+
+    def __init__(
+        self, config, images: data.Images, members: list[Member], steps_per_epoch: int, devices: jax.sharding.Mesh
+    ):
         self.config = config
+        self.images = images
+        self.members = members
         self.steps_per_epoch = steps_per_epoch
         self.total = config.epochs * steps_per_epoch
         self.devices = devices
-        self.images = images
-        self.normalisation = normalisation.measure(images.images)
         self.done = 0
-        self.loss = float("nan")
-        self.collapse_told = False
         optimizer, self.schedule = step.make_optimizer(config.lr, config.momentum, config.weight_decay, self.total)
-        method = METHODS[config.method](config, mesh.AXIS)
-        graphdef, self.state = step.create_state(method, optimizer, devices)
-        self.device_step = step.make_device_step(graphdef, optimizer, view_settings(config), self.normalisation)
+        states = []
+        for member in members:
+            graphdef, state = step.create_state(METHODS[config.method](member.config, mesh.AXIS), optimizer)
+            states.append(state)
+        if (found := restore(members, states)) is not None:
+            self.done, states = found
+        for member in members:
+            member.open_metrics(self.done)
+        self.state = mesh.put_tree(devices, step.stack(states) if len(states) > 1 else states[0])
+        self.device_step = step.make_device_step(graphdef, optimizer, view_settings(config), members[0].normalisation)
 
-    def restore_from(self, checkpoints: checkpoint.Checkpoints) -> None:
-        """Go on from the newest checkpoint, if there is one."""
-        found = checkpoints.restore_newest(checkpoint.to_arrays(self.state))
-        if found is not None:
-            arrays, metadata = found
-            self.state = mesh.put_tree(self.devices, checkpoint.from_arrays(self.state, arrays))
-            self.done, self.loss = metadata["step"], metadata["loss"]
-        steps = multihost_utils.process_allgather(np.int32(self.done))
-        if np.ptp(steps):
-            raise UserError(
-                f"the processes found checkpoints of different steps ({np.unique(steps).tolist()}) in "
-                f"{checkpoints.directory}: give a --workdir that all machines share"
-            )
+    def states(self) -> list[step.TrainState]:
+        """The state of each seed."""
+        n = len(self.members)
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], self.state) for i in range(n)] if n > 1 else [self.state]
 
-    def loop(self, checkpoints: checkpoint.Checkpoints, metrics_file: Any) -> float:
-        """Do the steps that are left; returns the last step's loss."""
-        batches, train_step = self._input()
-        key = mesh.replicated_key(self.devices, self.config.seed)
+    def loop(self) -> None:
+        """Do the steps that are left."""
+        batches, train_step, key = self._input()
         quiet = jax.process_index() != 0
         console = TrainingConsole(self.done, self.total, self.steps_per_epoch, quiet=quiet)
         save_every = self.config.checkpoint_every * self.steps_per_epoch
@@ -106,7 +115,7 @@ class _Run:
                 self.done += 1
                 logs = self.done % self.config.log_every == 0 or self.done == self.total
                 if logs:
-                    self._log(metrics, clock, console, metrics_file)
+                    self._log(metrics, clock, console)
                 elif first:  # compilation would spoil the first figures of speed
                     jax.block_until_ready(metrics)
                     clock.restart(self.done)
@@ -115,70 +124,41 @@ class _Run:
                 stop = self._stop_wanted(signals, logs)
                 if scheduled or stop:
                     with clock.paused():
-                        self._save(checkpoints, float(metrics["loss"]), scheduled)
+                        losses = np.atleast_1d(metrics["loss"])
+                        for member, state, loss in zip(self.members, self.states(), losses, strict=True):
+                            member.save(self.done, state, float(loss), scheduled)
                 if stop and self.done < self.total:
                     console.write(
                         f"stopped by {stop.name} at step {self.done}, which is saved: the same command continues"
                     )
                     sys.exit(128 + stop)
-        return self.loss
 
     def _input(self):
-        """The batches from the next step on, and the step that takes them."""
-        order = feed.batch_order(len(self.images.images), self.config.batch_size, self.config.seed)
-        resident = self.config.input == "resident" or (
-            self.config.input == "auto" and feed.fits_resident(self.images, self.devices)
-        )
-        if resident:
-            batches = feed.resident_batches(self.images, order, self.steps_per_epoch, self.devices, self.done)
-            return batches, step.map_resident_step(self.device_step, self.devices)
-        batches = feed.stream_batches(self.images, order, self.config.batch_size, self.devices, self.done)
-        return batches, step.map_stream_step(self.device_step, self.devices)
+        """The batches from the next step on, the step that takes them, and its key."""
+        config, seeds = self.config, [member.config.seed for member in self.members]
+        orders = [feed.batch_order(len(self.images.images), config.batch_size, seed) for seed in seeds]
+        fits = feed.fits_resident(self.images, self.devices)
+        if config.input == "resident" or (config.input == "auto" and fits) or len(seeds) > 1:
+            batches = feed.resident_batches(self.images, orders, self.steps_per_epoch, self.devices, self.done)
+            train_step = step.map_resident_step(self.device_step, self.devices, several_seeds=len(seeds) > 1)
+        else:
+            batches = feed.stream_batches(self.images, orders[0], config.batch_size, self.devices, self.done)
+            train_step = step.map_stream_step(self.device_step, self.devices)
+        return batches, train_step, mesh.replicated_keys(self.devices, seeds)
 
-    def _log(self, metrics, clock, console, metrics_file) -> None:
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self._check_finite(values["loss"])
+    def _log(self, metrics, clock, console) -> None:
+        values = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
         seconds_per_step = clock.seconds_per_step(self.done)
-        record = {
-            "step": self.done,
-            "epoch": self.done / self.steps_per_epoch,
-            **values,
+        common = {"step": self.done, "epoch": self.done / self.steps_per_epoch}
+        speed = {
             "lr": float(self.schedule(self.done - 1)),
-            "images_per_second": self.config.batch_size / seconds_per_step,
+            "images_per_second": len(self.members) * self.config.batch_size / seconds_per_step,
             "eta_seconds": (self.total - self.done) * seconds_per_step,
         }
-        console.show(self.done, record)
-        if metrics_file is not None:
-            metrics_file.write(json.dumps(record) + "\n")
-        if record["feature_std"] < 0.1 and not self.collapse_told:
-            self.collapse_told = True
-            console.write(_COLLAPSE.format(**record))
-
-    def _check_finite(self, loss: float) -> None:
-        if not np.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {self.done}; nothing of it was saved: try a smaller --config.lr "
-                f"(it is {self.config.lr}) in another --workdir"
-            )
-
-    def _save(self, checkpoints, loss: float, scheduled: bool) -> None:
-        self._check_finite(loss)
-        arrays = checkpoint.to_arrays(self.state)
-        broken = next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)
-        if broken is not None:
-            raise Diverged(
-                f"{broken} is not finite after step {self.done}; nothing of it was saved: try a smaller --config.lr "
-                f"(it is {self.config.lr}) in another --workdir"
-            )
-        self.loss = loss
-        metadata = {
-            "step": self.done,
-            "epoch": self.done / self.steps_per_epoch,
-            "loss": loss,
-            "config": self.config.to_dict(),
-            "normalisation": dataclasses.asdict(self.normalisation),
-        }
-        checkpoints.save(self.done, arrays, metadata, scheduled=scheduled)
+        console.show(self.done, {**common, **{name: float(value.mean()) for name, value in values.items()}, **speed})
+        for i, member in enumerate(self.members):
+            record = {**common, **{name: float(value[i]) for name, value in values.items()}, **speed}
+            member.log(record, console.write, among_others=len(self.members) > 1)
 
     def _stop_wanted(self, signals: StopSignals, logged: bool):
         if jax.process_count() == 1:
@@ -189,17 +169,13 @@ class _Run:
         config = self.config
         if self.done == self.total:
             return f"this run is finished: all {self.total} steps are done"
+        seeds = f"{len(self.members)} seeds at once, figures are their means, " if len(self.members) > 1 else ""
         return (
             f"{f'continuing at step {self.done}' if self.done else 'starting'}: {config.method} on "
             f"{len(self.images.images)} images of {config.dataset} {config.train_split}, {self.total} steps of "
-            f"{config.batch_size} images, {self.devices.size} {jax.default_backend()} device(s); "
+            f"{config.batch_size} images, {seeds}{self.devices.size} {jax.default_backend()} device(s); "
             "the first step waits for the compiler"
         )
-
-    def parameters_sha256(self) -> str:
-        """Over parameters and batch statistics, in the order of their names."""
-        parameters = checkpoint.to_arrays(self.state.params, "params.")
-        return checkpoint.arrays_sha256(parameters | checkpoint.to_arrays(self.state.batch_stats, "batch_stats."))
 
 
 class _Clock:

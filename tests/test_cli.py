@@ -84,7 +84,10 @@ MISTAKES = {
         "config.batch_size=60 is not divisible by the 8 devices: give --config.batch_size=56 or 64, .*",
     ),
     "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
-    "flag": digits("--wrokdir=x", r"--wrokdir is no option of this program: did you mean --workdir\?"),
+    "flag": digits(
+        "--wrokdir=x",
+        r"--wrokdir is no option of this program: did you mean --workdir\? \(a key .* --config.wrokdir=VALUE\)",
+    ),
     "flag's value": digits(
         "--num_processes=two",
         "--num_processes=two is not an integer: give --num_processes=VALUE with VALUE an integer",
@@ -97,7 +100,8 @@ MISTAKES = {
         EVALUATE, "--workdir={tmp}", "--workdir={tmp} has no folder checkpoints: give the folder of a run of .*"
     ),
     "step": evaluate(
-        "--step=7", "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, or no --step for all of them"
+        "--step=7",
+        "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, 0 for the untrained backbone alone, or .*",
     ),
     "fraction": evaluate(
         "--config.label_fraction=0",

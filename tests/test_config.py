@@ -60,6 +60,7 @@ OUT_OF_RANGE = {
     "target": ["views"],
     "epochs": [0, -1],
     "checkpoint_every": [0],
+    "num_seeds": [0, -1],
     "log_every": [0],
     "width": [0],
     "batch_size": [1, 0],
@@ -196,7 +197,7 @@ def test_another_method_and_other_images_are_refused(run):
 
 
 def test_free_keys_may_change(run):
-    values = {"data_dir": "/elsewhere", "checkpoint_every": 1, "log_every": 1, "input": "stream"}
+    values = {"data_dir": "/elsewhere", "checkpoint_every": 1, "log_every": 1, "input": "stream", "num_seeds": 2}
     assert set(values) == set(FREE_KEYS)
     for key, value in values.items():
         workdir.check_same_run(run, with_value(CONFIG, key, value), "a" * 64)

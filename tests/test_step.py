@@ -36,8 +36,10 @@ def build(images, on, method="sidae", **changes):
     changes = {"width": 4, "d_hid": 32, "batch_size": BATCH, "zero_init_residual": True, **changes}
     settings = config.pretraining(method, "digits", **changes)
     optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 20)
-    graphdef, state = step.create_state(METHODS[method](settings, mesh.AXIS), optimizer, on)
-    return state, step.make_device_step(graphdef, optimizer, view_settings(settings), measure(images.images))
+    graphdef, state = step.create_state(METHODS[method](settings, mesh.AXIS), optimizer)
+    return mesh.put_tree(on, state), step.make_device_step(
+        graphdef, optimizer, view_settings(settings), measure(images.images)
+    )
 
 
 def run(images, on, steps, method="sidae", start=None, **changes):
@@ -47,7 +49,7 @@ def run(images, on, steps, method="sidae", start=None, **changes):
     if start is not None:
         arrays, first = start
         state = mesh.put_tree(on, checkpoint.from_arrays(state, arrays))
-    batches = feed.resident_batches(images, order_of(images), len(images.images) // BATCH, on, first)
+    batches = feed.resident_batches(images, [order_of(images)], len(images.images) // BATCH, on, first)
     mapped = step.map_resident_step(device_step, on)
     return _run(mapped, state, batches, on, steps - first)
 
@@ -59,7 +61,7 @@ def run_streamed(images, on, steps):
 
 
 def _run(mapped, state, batches, on, steps):
-    key = mesh.replicated_key(on, 3)
+    key = mesh.replicated_keys(on, [3])
     metrics = None
     for _ in range(steps):
         batch, before = next(batches), state
@@ -110,7 +112,7 @@ def test_eight_devices_are_one_to_the_rounding_of_float64(images, monkeypatch):
     for count in (1, 8):
         on = devices(count)
         state, device_step = build(images, on, zero_init_residual=False)
-        mapped, key = step.map_stream_step(device_step, on), mesh.replicated_key(on, 3)
+        mapped, key = step.map_stream_step(device_step, on), mesh.replicated_keys(on, [3])
         with jax.enable_x64(True):
             state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
             for number in range(6):
