@@ -24,8 +24,11 @@ NORMALISATION = Normalisation((0.5,) * 3, (0.25,) * 3)
 class Side:
     """What the requests work on: a state and the mapped steps."""
 
-    def prepare(self, batch_size: int, weights: str | None = None, plain: bool = False) -> dict:
-        """A new state of SidAE for batches of this size, with PyTorch's initial weights where they are given."""
+    def prepare(self, batch_size: int, weights: str | None = None, num_seeds: int = 1) -> dict:
+        """A new state of SidAE for batches of this size, with PyTorch's initial weights where they are given.
+
+        With several seeds it serves `pipeline` alone.
+        """
         runtime.start()
         self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
         self.devices = mesh.data_mesh(batch_size)
@@ -37,8 +40,9 @@ class Side:
         if weights is not None:
             arrays = checkpoint.to_arrays(state) | from_torch(dict(np.load(weights, allow_pickle=False)))
             state = checkpoint.from_arrays(state, arrays)
-        self.state = mesh.put_tree(self.devices, state)
-        self.key = mesh.replicated_keys(self.devices, [0])
+        self.seeds = list(range(num_seeds))
+        self.state = mesh.put_tree(self.devices, step.stack([state] * num_seeds) if num_seeds > 1 else state)
+        self.key = mesh.replicated_keys(self.devices, self.seeds)
         update = step.make_update(graphdef, optimizer)
         spec = Batch(P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS))
         mapped = jax.shard_map(
@@ -46,7 +50,7 @@ class Side:
         )
         self.update = jax.jit(mapped, donate_argnums=0)
         device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALISATION)
-        self.resident = step.map_resident_step(device_step, self.devices)
+        self.resident = step.map_resident_step(device_step, self.devices, several_seeds=num_seeds > 1)
         return {"devices": self.devices.size}
 
     def ready(self, batch: str) -> dict:
@@ -76,8 +80,8 @@ class Side:
         pixels = np.load(images, allow_pickle=False)
         self.images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
         batch_size = self.config.batch_size
-        order = feed.batch_order(len(pixels), batch_size, seed=0)
-        self.batches = feed.resident_batches(self.images, [order], len(pixels) // batch_size, self.devices, 0)
+        orders = [feed.batch_order(len(pixels), batch_size, seed) for seed in self.seeds]
+        self.batches = feed.resident_batches(self.images, orders, len(pixels) // batch_size, self.devices, 0)
         return {}
 
     def pipeline(self, times: int = 1) -> dict:

@@ -9,7 +9,9 @@ slows the machine slows both; the ratio is taken pair by pair. Parts:
     pipeline  the step with its data: ours from the resident images, theirs from a DataLoader with PIL transforms
     evaluate  one checkpoint: features once and 50 epochs of probe, against encoding anew in every epoch
     start     from the start of the process to the end of the first step, cold and with compiled programs cached
-    growth    step and memory by batch size, data-set size and number of devices (ours alone; not with --quick)
+    growth    the pipeline's speed and memory by batch size, images, devices and seeds (ours alone)
+
+--quick measures the first three.
 """
 
 import argparse
@@ -26,8 +28,8 @@ import rich.console
 import rich.table
 from workers import Worker
 
-SETTINGS = ["float32", "channels_last", "bfloat16", "bfloat16 channels_last"]
-COMPILED = ["compiled", "compiled channels_last", "compiled bfloat16 channels_last"]
+SETTINGS = ["float32", "channels_last", "bfloat16 channels_last"]
+FURTHER_SETTINGS = ["bfloat16", "compiled", "compiled channels_last", "compiled bfloat16 channels_last"]
 EPOCHS = 50  # of the linear probe
 
 
@@ -37,7 +39,7 @@ class Benchmark:
     def __init__(self, folder: str, quick: bool, batch_size: int):
         self.folder, self.quick, self.batch_size = pathlib.Path(folder), quick, batch_size
         self.pairs = 5 if quick else 15
-        self.settings = SETTINGS if quick else SETTINGS + COMPILED
+        self.settings = SETTINGS if quick else SETTINGS + FURTHER_SETTINGS
         rng = np.random.default_rng(0)
         self.weights = str(self.folder / "weights.npz")
         self.batch = self._save("batch", rng.standard_normal((3, batch_size, 3, 32, 32), np.float32))
@@ -113,26 +115,25 @@ class Benchmark:
         }
 
     def pipeline(self, ours: Worker, theirs: Worker, setting: str) -> dict:
-        """A turn is two steps; the DataLoader has as many workers as serve it best."""
+        """The DataLoader has as many workers as serve it best, and is stopped with its queues as they are."""
         theirs_by_workers = {}
-        for workers in (0, 1, 2) if self.quick else (0, 1, 2, 4):
+        for workers in (0, 2) if self.quick else (0, 1, 2, 4):
             theirs("load", images=self.images, batch_size=self.batch_size, workers=workers)
             theirs("pipeline", setting=setting, times=2)  # fills the queues
             theirs_by_workers[workers] = theirs("pipeline", setting=setting, times=2 if self.quick else 5)["seconds"]
         workers = min(theirs_by_workers, key=theirs_by_workers.get)
         theirs("load", images=self.images, batch_size=self.batch_size, workers=workers)
-        theirs("pipeline", setting=setting, times=3)
+        theirs("pipeline", setting=setting, times=2 if self.quick else 5)
         ours("load", images=self.images)
-        ours("pipeline")
+        ours("pipeline", times=2 if self.quick else 5)  # the first one compiles
         compared = self.compare(
-            lambda: ours("pipeline", times=2)["seconds"],
-            lambda: theirs("pipeline", setting=setting, times=2)["seconds"],
+            lambda: ours("pipeline")["seconds"], lambda: theirs("pipeline", setting=setting)["seconds"]
         )
         return compared | {"workers": workers, "seconds_by_workers": theirs_by_workers}
 
     def evaluate(self, ours: Worker, theirs: Worker) -> dict:
         """Theirs is an epoch's time, all being alike, times the number of epochs."""
-        n = 2_048 if self.quick else 10_240
+        n = 1_024 if self.quick else 10_240
         images = self._save("eval_images", np.load(self.images)[:n])
         labels = self._save("eval_labels", np.load(self.labels)[:n])
         both = {"images": images, "labels": labels}
@@ -167,20 +168,21 @@ class Benchmark:
         return found
 
     def growth(self) -> list[dict]:
-        """Ours by batch size, number of images and devices: images a second and peak memory, each a new process."""
+        """Ours by batch size, number of images, devices and seeds: images/s and peak memory, each a new process."""
         cases = [{"batch_size": size} for size in (64, 128, 256, 512, 1024)]
         cases += [{"images": n} for n in (10_000, 50_000, 100_000)] + [{"devices": n} for n in (1, 2, 4, 8)]
+        cases += [{"num_seeds": n} for n in (1, 2)]
         return [case | self._grown(**case) for case in cases]
 
-    def _grown(self, batch_size: int = 512, images: int = 10_000, devices: int = 1) -> dict:
+    def _grown(self, batch_size: int = 512, images: int = 10_000, devices: int = 1, num_seeds: int = 1) -> dict:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
         path = self._save("grown", np.zeros((images, 32, 32, 3), np.uint8))
         with Worker("jax", {"XLA_FLAGS": flags}) as worker:
-            worker("prepare", batch_size=batch_size)
+            worker("prepare", batch_size=batch_size, num_seeds=num_seeds)
             worker("load", images=path)
             worker("pipeline")
             seconds = np.median([worker("pipeline")["seconds"] for _ in range(5)])
-            return {"images_per_second": batch_size / seconds, **worker("memory")}
+            return {"images_per_second": num_seeds * batch_size / seconds, **worker("memory")}
 
 
 def print_tables(found: dict) -> None:
@@ -195,7 +197,7 @@ def print_tables(found: dict) -> None:
             continue
         row = found[part]
         remarks = {
-            "step": lambda row: f"{row['setting']}; {row['ours_peak_mb']:.0f} / {row['theirs_peak_mb']:.0f} MB peak",
+            "step": lambda row: f"{row['setting']}; peak {row['ours_peak_mb']:.0f}, {row['theirs_peak_mb']:.0f} MB",
             "pipeline": lambda row: f"{row['workers']} data workers",
             "evaluate": lambda row: f"{row['images']} images, {row['epochs']} epochs",
         }[part](row)
@@ -214,11 +216,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="within three minutes on two cores")
     parser.add_argument("--batch_size", type=int, default=512)
-    parser.add_argument("--parts", default="", help="comma-separated; all by default, --quick leaves out growth")
+    parser.add_argument("--parts", default="", help="comma-separated; all by default")
     parser.add_argument("--output", help="write the figures to this JSON file")
     arguments = parser.parse_args()
     known = ["step", "pipeline", "evaluate", "start", "growth"]
-    parts = arguments.parts.split(",") if arguments.parts else known[: 4 if arguments.quick else 5]
+    parts = arguments.parts.split(",") if arguments.parts else known[: 3 if arguments.quick else 5]
     if unknown := set(parts) - set(known):
         parser.error(f"--parts={arguments.parts}: {', '.join(sorted(unknown))} is not one of {', '.join(known)}")
     since = time.perf_counter()

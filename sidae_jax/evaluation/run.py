@@ -25,7 +25,9 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     """
     folder = pathlib.Path(workdir).expanduser().absolute()
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of a run of sidae_jax.main")
+        seeds = sorted(path.parent.name for path in folder.glob("seed*/checkpoints"))
+        wanted = f"one of its seeds, --workdir={workdir}/{seeds[0]}" if seeds else "a run of sidae_jax.main"
+        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = _steps(checkpoints, only_step)
         metadata = {step: _whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
