@@ -53,6 +53,15 @@ class Benchmark:
         return path
 
     def run(self, parts: list[str]) -> dict:
+        found = self.beside_pytorch(parts) if {"step", "pipeline", "evaluate"} & set(parts) else {}
+        if "start" in parts:
+            found["start"] = self.start()
+        if "growth" in parts:
+            found["growth"] = self.growth()
+        return found
+
+    def beside_pytorch(self, parts: list[str]) -> dict:
+        """The parts in which the two sides take turns."""
         found = {}
         with Worker("pytorch") as theirs, Worker("jax") as ours:
             fastest = self.fastest_setting(theirs)
@@ -72,10 +81,6 @@ class Benchmark:
                 found["pipeline"] = self.pipeline(ours, theirs, setting)
             if "evaluate" in parts:
                 found["evaluate"] = self.evaluate(ours, theirs)
-        if "start" in parts:
-            found["start"] = self.start()
-        if "growth" in parts:
-            found["growth"] = self.growth()
         return found
 
     def fastest_setting(self, theirs: Worker) -> dict[str, float]:
@@ -155,6 +160,9 @@ class Benchmark:
                     worker("ready", batch=self.batch)
                     worker("step")
                     found[name] = time.perf_counter() - since
+        if not pathlib.Path(self.weights).exists():
+            with Worker("pytorch") as worker:
+                worker("weights", path=self.weights)
         for setting in ("float32",) if self.quick else ("float32", "compiled"):
             since = time.perf_counter()
             with (
@@ -169,7 +177,7 @@ class Benchmark:
 
     def growth(self) -> list[dict]:
         """Ours by batch size, number of images, devices and seeds: images/s and peak memory, each a new process."""
-        cases = [{"batch_size": size} for size in (64, 128, 256, 512, 1024)]
+        cases = [{"batch_size": size} for size in (64, 256, 1024)]
         cases += [{"images": n} for n in (10_000, 50_000, 100_000)] + [{"devices": n} for n in (1, 2, 4, 8)]
         cases += [{"num_seeds": n} for n in (1, 2)]
         return [case | self._grown(**case) for case in cases]
@@ -187,8 +195,9 @@ class Benchmark:
 
 def print_tables(found: dict) -> None:
     console = rich.console.Console(soft_wrap=True, highlight=False)
-    settings = ", ".join(f"{name} {speed:.0f}" for name, speed in found["pytorch_settings"].items())
-    console.print(f"PyTorch's settings, best images/s of a few steps: {settings}")
+    if "pytorch_settings" in found:
+        settings = ", ".join(f"{name} {speed:.0f}" for name, speed in found["pytorch_settings"].items())
+        console.print(f"PyTorch's settings, best images/s of a few steps: {settings}")
     table = rich.table.Table()
     for column in ("part", "ours images/s", "PyTorch images/s", "ratio (median)", "quartiles", "remarks"):
         table.add_column(column)
@@ -205,7 +214,8 @@ def print_tables(found: dict) -> None:
         table.add_row(
             part, f"{row['ours']:.1f}", f"{row['theirs']:.1f}", f"{row['ratio']:.2f}", f"{low:.2f}-{high:.2f}", remarks
         )
-    console.print(table)
+    if table.rows:
+        console.print(table)
     for name, seconds in found.get("start", {}).items():
         console.print(f"first step done after, {name}: {seconds:.1f} s")
     for row in found.get("growth", []):

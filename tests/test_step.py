@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import lax
 from jax.sharding import Mesh
 
 from sidae_jax import checkpoint, config, feed, mesh, step
@@ -13,6 +14,7 @@ from sidae_jax.data import Images
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.normalisation import measure
+from sidae_jax.views import make_views
 
 BATCH = 16
 
@@ -104,24 +106,44 @@ def test_eight_devices_are_one(images, one_device, eight_devices):
     assert np.abs(wanted[kernel] - start[kernel]).max() > 100 * np.abs(wanted[kernel] - found[kernel]).max()
 
 
-def test_eight_devices_are_one_to_the_rounding_of_float64(images, monkeypatch):
-    """With the default initialisation, whose float32 rounding grows a thousandfold in a few steps."""
-    in_float32 = step.make_views
-    monkeypatch.setattr(step, "make_views", lambda *a: [view.astype(jnp.float64) for view in in_float32(*a)])
-    after = []
-    for count in (1, 8):
-        on = devices(count)
-        state, device_step = build(images, on, zero_init_residual=False)
-        mapped, key = step.map_stream_step(device_step, on), mesh.replicated_keys(on, [3])
-        with jax.enable_x64(True):
-            state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
-            for number in range(6):
-                rows = order_of(images)[number]
-                state, _ = mapped(state, images.images[rows], images.labels[rows], key)
-        after.append(checkpoint.to_arrays(state))
-    one, eight = after
-    for name, value in one.items():
-        np.testing.assert_allclose(eight[name], value, rtol=0, atol=1e-10 * np.abs(value).max() + 1e-14, err_msg=name)
+def run_in_float64(images, count, steps, monkeypatch):
+    """Arrays after some steps on `count` devices, with the default initialisation.
+
+    Its float32 rounding grows a thousandfold within a few steps.
+    """
+    on = devices(count)
+    state, device_step = build(images, on, zero_init_residual=False)
+    mapped, key = step.map_stream_step(device_step, on), mesh.replicated_keys(on, [3])
+    with jax.enable_x64(True), monkeypatch.context() as patch:
+        patch.setattr(step, "make_views", lambda *a: [view.astype(jnp.float64) for view in make_views(*a)])
+        state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
+        for number in range(steps):
+            rows = order_of(images)[number]
+            state, _ = mapped(state, images.images[rows], images.labels[rows], key)
+    return checkpoint.to_arrays(state)
+
+
+def assert_same_to_float64(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-9 * np.abs(value).max() + 1e-13, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def one_device_in_float64(images):
+    with pytest.MonkeyPatch.context() as patch:
+        return run_in_float64(images, 1, 10, patch)
+
+
+def test_eight_devices_are_one_to_the_rounding_of_float64(images, one_device_in_float64, monkeypatch):
+    assert_same_to_float64(run_in_float64(images, 8, 10, monkeypatch), one_device_in_float64)
+
+
+def test_ten_steps_are_those_of_the_plain_lowerings(images, one_device_in_float64, monkeypatch):
+    monkeypatch.setattr(lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
+    plain = run_in_float64(images, 1, 10, monkeypatch)
+    assert_same_to_float64(plain, one_device_in_float64)
+    assert any((plain[name] != value).any() for name, value in one_device_in_float64.items())  # another program
 
 
 def test_pmap_of_the_same_function_gives_the_same_bits(images, eight_devices):

@@ -224,9 +224,8 @@ def _max_pool_slices(x):
     the first as PyTorch does: the same sum, the same for equal windows.
     """
     for axis in (1, 2):
-        width = [(1, 0, 0) if a == axis else (0, 0, 0) for a in range(4)]
-        padded = lax.pad(x, jnp.full((), -jnp.inf, x.dtype), width)
-        size = x.shape[axis]
-        a, b, c = (lax.slice_in_dim(padded, i, i + size - 1, stride=2, axis=axis) for i in range(3))
-        x = jnp.maximum(jnp.maximum(a, b), c)
+        even, odd = (lax.slice_in_dim(x, i, None, stride=2, axis=axis) for i in range(2))
+        one_before = [(1, -1, 0) if a == axis else (0, 0, 0) for a in range(4)]
+        before = lax.pad(odd, jnp.full((), -jnp.inf, x.dtype), one_before)
+        x = jnp.maximum(jnp.maximum(even, odd), before)
     return x
