@@ -138,7 +138,7 @@ class Benchmark:
 
     def evaluate(self, ours: Worker, theirs: Worker) -> dict:
         """Theirs is an epoch's time, all being alike, times the number of epochs."""
-        n = 1_024 if self.quick else 10_240
+        n = 2_048 if self.quick else 10_240
         images = self._save("eval_images", np.load(self.images)[:n])
         labels = self._save("eval_labels", np.load(self.labels)[:n])
         both = {"images": images, "labels": labels}

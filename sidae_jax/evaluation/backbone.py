@@ -1,6 +1,7 @@
 """The backbone of a checkpoint, and the untrained one to compare it with."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -85,18 +86,18 @@ def _initial(metadata: dict[str, Any]) -> Backbone:
 def features(backbone: Backbone, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "n features"]:
     """float32 pooled features in evaluation mode, without augmentation."""
     graphdef, state = nnx.split(backbone.network)
-
-    @jax.jit
-    def forward(state, batch):
-        return nnx.merge(graphdef, state)(normalise(batch, backbone.normalisation), views=0)
-
     parts = []
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
         padded = np.zeros((_BATCH, *batch.shape[1:]), np.uint8)  # one shape, one compilation
         padded[: len(batch)] = batch
-        parts.append(np.asarray(forward(state, padded))[: len(batch)])
+        parts.append(np.asarray(_forward(graphdef, backbone.normalisation, state, padded))[: len(batch)])
     return np.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all checkpoints of a run
+def _forward(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.State, batch: Array) -> Array:
+    return nnx.merge(graphdef, state)(normalise(batch, by), views=0)
 
 
 def normalise(images: UInt8[Array, "n 32 32 3"], by: Normalisation) -> Float[Array, "n 32 32 3"]:
