@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from sidae_jax import cli
+from sidae_jax import cli, workdir
 from sidae_jax.checkpoint import Checkpoints
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import linear_probe
@@ -148,6 +148,25 @@ def test_a_mistake_is_answered_with_one_sentence(name, answers, tmp):
     assert re.fullmatch(says, done.stderr.removeprefix("error: ").removesuffix("\n")), done.stderr
     assert done.returncode == 2
     assert not (tmp / "run" / "config.json").exists()
+
+
+def test_help_lists_the_options_and_the_keys_of_the_config():
+    command = [sys.executable, "-m", MAIN, "--config=configs/digits.py:dae", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "--workdir:" in done.stdout
+    assert "  epochs = 20\n" in done.stdout
+    assert "  views.p_blur = 0.5\n" in done.stdout
+
+
+def test_a_refused_run_leaves_no_empty_workdir(tmp_path):
+    with pytest.raises(UserError), workdir.opened(str(tmp_path / "made")):
+        raise UserError("refused")
+    assert not (tmp_path / "made").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError), workdir.opened(str(tmp_path / "mine")):
+        raise UserError("refused")
+    assert (tmp_path / "mine").exists()
 
 
 @pytest.fixture(autouse=True)

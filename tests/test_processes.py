@@ -223,3 +223,8 @@ def test_a_task_of_a_slurm_step_joins_by_itself(environment, joins, monkeypatch)
 def test_process_numbers_without_a_coordinator_are_a_mistake():
     with pytest.raises(UserError, match="--coordinator"):
         runtime.start(num_processes=2, process_id=0)
+
+
+def test_a_single_process_joins_nobody(monkeypatch):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: pytest.fail("joined"))
+    runtime.start(coordinator="127.0.0.1:1", num_processes=1, process_id=0)
