@@ -35,8 +35,7 @@ class Side:
         optimizer, _ = step.make_optimizer(
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
         )
-        self.method = METHODS["sidae"](self.config, mesh.AXIS)
-        graphdef, state = step.create_state(self.method, optimizer)
+        graphdef, state = step.create_state(METHODS["sidae"](self.config, mesh.AXIS), optimizer)
         if weights is not None:
             arrays = checkpoint.to_arrays(state) | from_torch(dict(np.load(weights, allow_pickle=False)))
             state = checkpoint.from_arrays(state, arrays)
@@ -44,11 +43,8 @@ class Side:
         self.state = mesh.put_tree(self.devices, step.stack([state] * num_seeds) if num_seeds > 1 else state)
         self.key = mesh.replicated_keys(self.devices, self.seeds)
         update = step.make_update(graphdef, optimizer)
-        spec = Batch(P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS), P(mesh.AXIS))
-        mapped = jax.shard_map(
-            update, mesh=self.devices, in_specs=(P(), spec, P(mesh.AXIS)), out_specs=P(), check_vma=False
-        )
-        self.update = jax.jit(mapped, donate_argnums=0)
+        # the views are ready, so the step's key, from which they would be drawn, is left aside
+        self.update = step.map_stream_step(lambda state, batch, keys, _: update(state, batch, keys), self.devices)
         device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALISATION)
         self.resident = step.map_resident_step(device_step, self.devices, several_seeds=num_seeds > 1)
         return {"devices": self.devices.size}
@@ -64,35 +60,32 @@ class Side:
 
     def step(self, times: int = 1) -> dict:
         """Seconds a step on the ready tensors, and the loss of the last one."""
+        mean, metrics = self._timed(times, lambda: self.update(self.state, self.batch, self.keys, self.key))
+        return {"seconds": mean, "loss": float(metrics["loss"])}
 
-        def one():
-            self.state, self.metrics = self.update(self.state, self.batch, self.keys)
+    def _timed(self, times, step_from_here):
+        """Seconds a step, the devices' work included, and the last step's metrics."""
 
         def all_steps():
             for _ in range(times):
-                one()
+                self.state, self.metrics = step_from_here()
             jax.block_until_ready(self.state)
 
-        return {"seconds": seconds(all_steps, 1) / times, "loss": float(self.metrics["loss"])}
+        return seconds(all_steps, 1) / times, self.metrics
 
     def load(self, images: str) -> dict:
         """Take the uint8 images of a file as the resident data set."""
         pixels = np.load(images, allow_pickle=False)
-        self.images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
+        images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
         batch_size = self.config.batch_size
         orders = [feed.batch_order(len(pixels), batch_size, seed) for seed in self.seeds]
-        self.batches = feed.resident_batches(self.images, orders, len(pixels) // batch_size, self.devices, 0)
+        self.batches = feed.resident_batches(images, orders, len(pixels) // batch_size, self.devices, 0)
         return {}
 
     def pipeline(self, times: int = 1) -> dict:
         """Seconds a step with gathering and augmentation."""
-
-        def all_steps():
-            for _ in range(times):
-                self.state, _ = self.resident(self.state, *next(self.batches), self.key)
-            jax.block_until_ready(self.state)
-
-        return {"seconds": seconds(all_steps, 1) / times}
+        mean, _ = self._timed(times, lambda: self.resident(self.state, *next(self.batches), self.key))
+        return {"seconds": mean}
 
     def evaluate(self, images: str, labels: str, epochs: int) -> dict:
         """Seconds for features of the images, once, and all epochs of the probe on them."""

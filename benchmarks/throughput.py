@@ -69,8 +69,8 @@ class Benchmark:
             setting = max(fastest, key=fastest.get)
             ours("prepare", batch_size=self.batch_size, weights=self.weights)
             ours("ready", batch=self.batch)
-            theirs("prepare", setting=setting, weights=self.weights)
             self.check_same_loss(ours, theirs)
+            theirs("prepare", setting=setting, weights=self.weights)
             if "step" in parts:
                 found["step"] = self.compare(
                     lambda: ours("step")["seconds"], lambda: theirs("step", setting=setting)["seconds"]

@@ -11,7 +11,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import flat_keys
+from sidae_jax.config import flat_keys, value_of
 from sidae_jax.errors import UserError, nearest
 
 _CONFIG = flags.DEFINE_string(
@@ -53,10 +53,7 @@ def _help(argv, default):
     config = _load(files[-1] if files else None, default)
     print("Keys of the config and their values here; --config.KEY=VALUE sets one:")
     for name in flat_keys(config):
-        value = config
-        for part in name.split("."):
-            value = value[part]
-        print(f"  {name} = {value}")
+        print(f"  {name} = {value_of(config, name)}")
 
 
 def _exit_on_mistake(function, *arguments):

@@ -1,6 +1,9 @@
 """The settings of a pre-training run: their defaults from the papers, and the check of the values given."""
 
 import dataclasses
+import functools
+import operator
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -114,10 +117,8 @@ def _validate_views(config):
 def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
     """A UserError that names the key, its value and what is wanted, unless `good`."""
     if not good:
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        raise UserError(f"config.{key}={value} is out of range: give --config.{key}=VALUE with VALUE {wanted}")
+        seen = value_of(config, key)
+        raise UserError(f"config.{key}={seen} is out of range: give --config.{key}=VALUE with VALUE {wanted}")
 
 
 def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) -> None:
@@ -133,6 +134,11 @@ def flat_keys(config: ConfigDict) -> list[str]:
     for key in config:
         keys += [f"{key}.{k}" for k in flat_keys(config[key])] if isinstance(config[key], ConfigDict) else [key]
     return keys
+
+
+def value_of(config: ConfigDict, key: str) -> Any:
+    """The value of one of `flat_keys`."""
+    return functools.reduce(operator.getitem, key.split("."), config)
 
 
 def one_of(key: str, value: str | None, names) -> str:
