@@ -4,6 +4,7 @@ import functools
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 from torch_names import from_torch
@@ -43,8 +44,14 @@ class Side:
         self.state = mesh.put_tree(self.devices, step.stack([state] * num_seeds) if num_seeds > 1 else state)
         self.key = mesh.replicated_keys(self.devices, self.seeds)
         update = step.make_update(graphdef, optimizer)
-        # the views are ready, so the step's key, from which they would be drawn, is left aside
-        self.update = step.map_stream_step(lambda state, batch, keys, _: update(state, batch, keys), self.devices)
+
+        def another_batch(state, batch, keys):
+            # rolled, so that nothing of a batch can be computed once for several steps
+            return update(state, Batch(*(jnp.roll(array, state.step, 0) for array in batch)), keys)
+
+        self.update = step.map_stream_step(
+            lambda state, batch, keys, n: step.repeat(another_batch, n, state, batch, keys), self.devices
+        )
         device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALISATION)
         self.resident = step.map_resident_step(device_step, self.devices, several_seeds=num_seeds > 1)
         return {"devices": self.devices.size}
@@ -60,15 +67,17 @@ class Side:
 
     def step(self, times: int = 1) -> dict:
         """Seconds a step on the ready tensors, and the loss of the last one."""
-        mean, metrics = self._timed(times, lambda: self.update(self.state, self.batch, self.keys, self.key))
+        mean, metrics = self._timed(times, lambda n: self.update(self.state, self.batch, self.keys, n))
         return {"seconds": mean, "loss": float(metrics["loss"])}
 
-    def _timed(self, times, step_from_here):
-        """Seconds a step, the devices' work included, and the last step's metrics."""
+    def _timed(self, times, steps_from_here):
+        """Seconds a step, in calls as training has them, the devices' work included, and the last step's metrics."""
+        most = step.steps_a_call(self.devices)
+        calls = [mesh.put(self.devices, np.int32(n)) for n in [most] * (times // most) + [times % most] if n]
 
         def all_steps():
-            for _ in range(times):
-                self.state, self.metrics = step_from_here()
+            for n in calls:
+                self.state, self.metrics = steps_from_here(n)
             jax.block_until_ready(self.state)
 
         return seconds(all_steps, 1) / times, self.metrics
@@ -79,12 +88,12 @@ class Side:
         images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
         batch_size = self.config.batch_size
         orders = [feed.batch_order(len(pixels), batch_size, seed) for seed in self.seeds]
-        self.batches = feed.resident_batches(images, orders, len(pixels) // batch_size, self.devices, 0)
+        self.epoch = next(feed.resident_epochs(images, orders, len(pixels) // batch_size, self.devices, 0))
         return {}
 
     def pipeline(self, times: int = 1) -> dict:
         """Seconds a step with gathering and augmentation."""
-        mean, _ = self._timed(times, lambda: self.resident(self.state, *next(self.batches), self.key))
+        mean, _ = self._timed(times, lambda n: self.resident(self.state, *self.epoch, self.key, n))
         return {"seconds": mean}
 
     def evaluate(self, images: str, labels: str, epochs: int) -> dict:

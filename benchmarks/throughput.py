@@ -2,10 +2,10 @@
 
     pip install -e '.[parity]' && python benchmarks/throughput.py [--quick] [--parts=step,pipeline] [--output=FILE.json]
 
-The two sides are processes that step in turn (ours, theirs, ours, ...) while the other is stopped, so that what
-slows the machine slows both; the ratio is taken pair by pair. Parts:
+The two sides are processes that do a few steps in turn (ours, theirs, ours, ...) while the other is stopped, so that
+what slows the machine slows both; the ratio is taken pair by pair. Parts:
 
-    step      a training step of SidAE on tensors that are ready, against the fastest of PyTorch's settings
+    step      training steps of SidAE on tensors that are ready, against the fastest of PyTorch's settings
     pipeline  the step with its data: ours from the resident images, theirs from a DataLoader with PIL transforms
     evaluate  one checkpoint: features once and 50 epochs of probe, against encoding anew in every epoch
     start     from the start of the process to the end of the first step, cold and with compiled programs cached
@@ -38,7 +38,7 @@ class Benchmark:
 
     def __init__(self, folder: str, quick: bool, batch_size: int):
         self.folder, self.quick, self.batch_size = pathlib.Path(folder), quick, batch_size
-        self.pairs = 5 if quick else 15
+        self.pairs, self.steps = (3, 4) if quick else (15, 5)  # turns of each side, and steps a turn
         self.settings = SETTINGS if quick else SETTINGS + FURTHER_SETTINGS
         rng = np.random.default_rng(0)
         self.weights = str(self.folder / "weights.npz")
@@ -73,7 +73,8 @@ class Benchmark:
             theirs("prepare", setting=setting, weights=self.weights)
             if "step" in parts:
                 found["step"] = self.compare(
-                    lambda: ours("step")["seconds"], lambda: theirs("step", setting=setting)["seconds"]
+                    lambda: ours("step", times=self.steps)["seconds"],
+                    lambda: theirs("step", setting=setting, times=self.steps)["seconds"],
                 )
                 found["step"] |= {"ours_peak_mb": ours("memory")["peak_mb"], "setting": setting}
                 found["step"] |= {"theirs_peak_mb": theirs("memory")["peak_mb"]}
@@ -132,7 +133,8 @@ class Benchmark:
         ours("load", images=self.images)
         ours("pipeline", times=2 if self.quick else 5)  # the first one compiles
         compared = self.compare(
-            lambda: ours("pipeline")["seconds"], lambda: theirs("pipeline", setting=setting)["seconds"]
+            lambda: ours("pipeline", times=self.steps)["seconds"],
+            lambda: theirs("pipeline", setting=setting, times=self.steps)["seconds"],
         )
         return compared | {"workers": workers, "seconds_by_workers": theirs_by_workers}
 
@@ -189,7 +191,7 @@ class Benchmark:
             worker("prepare", batch_size=batch_size, num_seeds=num_seeds)
             worker("load", images=path)
             worker("pipeline")
-            seconds = np.median([worker("pipeline")["seconds"] for _ in range(5)])
+            seconds = np.median([worker("pipeline", times=5)["seconds"] for _ in range(3)])
             return {"images_per_second": num_seeds * batch_size / seconds, **worker("memory")}
 
 

@@ -42,10 +42,10 @@ def fits_resident(data: Images, mesh: Mesh) -> bool:
     return data.images.nbytes <= limit // 4
 
 
-def resident_batches(
+def resident_epochs(
     data: Images, orders: Sequence[grain.MapDataset], steps_per_epoch: int, mesh: Mesh, start: int
 ) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
-    """For step start, start + 1, ...: all images, all labels and the epoch's order, for `map_resident_step`.
+    """For the epoch of step `start` and each after it: all images, all labels and the order, for `map_resident_step`.
 
     With several orders, one a seed, that is Int[seeds, steps, batch]. Between the steps of an epoch nothing is sent;
     the next epoch's order is prepared meanwhile.
@@ -60,14 +60,11 @@ def resident_batches(
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:
         epoch = start // steps_per_epoch
         next_order = ahead.submit(epoch_orders, epoch)
-        step = start
         while True:
             device_order = put(mesh, next_order.result(), spec)
             epoch += 1
             next_order = ahead.submit(epoch_orders, epoch)
-            while step < epoch * steps_per_epoch:
-                yield images, labels, device_order
-                step += 1
+            yield images, labels, device_order
 
 
 def stream_batches(

@@ -32,7 +32,7 @@ def data_mesh(batch_size: int) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
-def put(mesh: Mesh, value: np.ndarray, spec: P = _REPLICATED) -> jax.Array:
+def put(mesh: Mesh, value: np.ndarray | np.generic, spec: P = _REPLICATED) -> jax.Array:
     """`value`, which every process holds whole, laid out by `spec`; each process sends its own part."""
     sharding = NamedSharding(mesh, spec)
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])

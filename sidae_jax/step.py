@@ -117,12 +117,33 @@ def map_stream_step(device_step: Callable, mesh: Mesh) -> Callable:
     return jax.jit(mapped, donate_argnums=0)
 
 
+def steps_a_call(mesh: Mesh) -> int:
+    """How many steps a call of `map_resident_step`'s function may do at most.
+
+    On CPU the memory of a program's intermediate values is new in each call, and a fifth of a step's processor time
+    went into touching it. Accelerators keep theirs, and a loop would have them wait for its condition.
+    """
+    return 5 if mesh.devices.flat[0].platform == "cpu" else 1
+
+
+def repeat(
+    step: Callable, n: Int[Array, ""], state: TrainState, *arguments: Any
+) -> tuple[TrainState, dict[str, Array]]:
+    """`step(state, *arguments)` done `n` >= 1 times: the last state and the metrics of the last step."""
+    step = jax.jit(step)  # traced once, for the shapes of its metrics and for the loop
+    _, shapes = jax.eval_shape(step, state, *arguments)
+    metrics = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
+    return lax.fori_loop(0, n, lambda _, last: step(last[0], *arguments), (state, metrics))
+
+
 def map_resident_step(device_step: Callable, mesh: Mesh, *, several_seeds: bool = False) -> Callable:
     """As `map_stream_step`, with the whole data set on every device and an epoch's order instead of a batch.
 
-    (state, all images, all labels, order [steps an epoch, batch], key) -> (state, metrics). With `several_seeds` the
-    state, the order, the key and the metrics have a first axis over the seeds.
+    (state, all images, all labels, order [steps an epoch, batch], key, n) -> (state, metrics): `n` steps of this
+    epoch, at most `steps_a_call`, and the metrics of the last. With `several_seeds` the state, the order, the key
+    and the metrics have a first axis over the seeds.
     """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def gather_and_step(state, images, labels, order, key):
         rows = order[state.step % order.shape[0]]
@@ -130,14 +151,20 @@ def map_resident_step(device_step: Callable, mesh: Mesh, *, several_seeds: bool 
 
     def step_of_each_seed(state, images, labels, order, key):
         # On CPU one after the other: convolutions with kernels of several seeds have no fast lowering there.
-        at_once = None if mesh.devices.flat[0].platform == "cpu" else key.shape[0]
+        at_once = None if on_cpu else key.shape[0]
         one = lambda seed: gather_and_step(seed[0], images, labels, *seed[1:])  # noqa: E731
         return lax.map(one, (state, order, key), batch_size=at_once)
 
+    once = step_of_each_seed if several_seeds else gather_and_step
+
+    def steps(state, images, labels, order, key, n):
+        arguments = (state, images, labels, order, key)
+        return once(*arguments) if steps_a_call(mesh) == 1 else repeat(once, n, *arguments)
+
     mapped = jax.shard_map(
-        step_of_each_seed if several_seeds else gather_and_step,
+        steps,
         mesh=mesh,
-        in_specs=(P(), P(), P(), P(None, None, AXIS) if several_seeds else P(None, AXIS), P()),
+        in_specs=(P(), P(), P(), P(None, None, AXIS) if several_seeds else P(None, AXIS), P(), P()),
         out_specs=P(),
         check_vma=False,
     )

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -101,18 +102,19 @@ class _Run:
 
     def loop(self) -> None:
         """Do the steps that are left."""
-        batches, train_step, key = self._input()
+        advance = self._advance()
         quiet = jax.process_index() != 0
         console = TrainingConsole(self.done, self.total, self.steps_per_epoch, quiet=quiet)
         save_every = self.config.checkpoint_every * self.steps_per_epoch
+        most = step.steps_a_call(self.devices)
         with StopSignals() as signals, console:
             console.write(self._summary())
             clock, first = _Clock(self.done), True
             while self.done < self.total:
-                batch = next(batches)
-                with jax.transfer_guard("disallow"):
-                    self.state, metrics = train_step(self.state, *batch, key)
-                self.done += 1
+                # up to the next step that is logged, or that ends an epoch and may be saved
+                every = (self.config.log_every, self.steps_per_epoch)
+                n, metrics = advance(min(most, *(each - self.done % each for each in every)))
+                self.done += n
                 logs = self.done % self.config.log_every == 0 or self.done == self.total
                 if logs:
                     self._log(metrics, clock, console)
@@ -133,18 +135,40 @@ class _Run:
                     )
                     sys.exit(128 + stop)
 
-    def _input(self):
-        """The batches from the next step on, the step that takes them, and its key."""
+    def _advance(self) -> Callable[[int], tuple[int, step.Metrics]]:
+        """A function that does up to n steps of this epoch: how many it did, and the metrics of the last."""
         config, seeds = self.config, [member.config.seed for member in self.members]
         orders = [feed.batch_order(len(self.images.images), config.batch_size, seed) for seed in seeds]
+        key = mesh.replicated_keys(self.devices, seeds)
         fits = feed.fits_resident(self.images, self.devices)
         if config.input == "resident" or (config.input == "auto" and fits) or len(seeds) > 1:
-            batches = feed.resident_batches(self.images, orders, self.steps_per_epoch, self.devices, self.done)
-            train_step = step.map_resident_step(self.device_step, self.devices, several_seeds=len(seeds) > 1)
-        else:
-            batches = feed.stream_batches(self.images, orders[0], config.batch_size, self.devices, self.done)
-            train_step = step.map_stream_step(self.device_step, self.devices)
-        return batches, train_step, mesh.replicated_keys(self.devices, seeds)
+            return self._advance_resident(orders, key)
+        batches = feed.stream_batches(self.images, orders[0], config.batch_size, self.devices, self.done)
+        train_step = step.map_stream_step(self.device_step, self.devices)
+
+        def one_step(n):
+            batch = next(batches)
+            with jax.transfer_guard("disallow"):
+                self.state, metrics = train_step(self.state, *batch, key)
+            return 1, metrics
+
+        return one_step
+
+    def _advance_resident(self, orders, key):
+        epochs = feed.resident_epochs(self.images, orders, self.steps_per_epoch, self.devices, self.done)
+        train_step = step.map_resident_step(self.device_step, self.devices, several_seeds=len(orders) > 1)
+        counts = [mesh.put(self.devices, np.int32(n)) for n in range(step.steps_a_call(self.devices) + 1)]
+        epoch = None
+
+        def steps(n):
+            nonlocal epoch
+            if epoch is None or self.done % self.steps_per_epoch == 0:
+                epoch = next(epochs)
+            with jax.transfer_guard("disallow"):
+                self.state, metrics = train_step(self.state, *epoch, key, counts[n])
+            return n, metrics
+
+        return steps
 
     def _log(self, metrics, clock, console) -> None:
         values = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}

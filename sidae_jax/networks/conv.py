@@ -58,9 +58,14 @@ def max_pool_plain(x):
 
 
 def _conv2d_cpu(x, kernel, stride):
-    pixels_out = (x.shape[1] // stride) * (x.shape[2] // stride)
-    if pixels_out <= 4:
+    _, h, w, c = x.shape
+    if kernel.shape[0] == 1:
+        pixels = x[:, ::stride, ::stride]
+        return (pixels.reshape(-1, c) @ kernel[0, 0]).reshape(*pixels.shape[:3], -1)
+    if h * w <= 4:
         return _conv2d_dense(x, kernel, stride)
+    if h * w == 16 and stride == 2:
+        return _conv2d_patches(x, kernel, stride)
     return _conv2d_mixed(x, kernel, stride)
 
 
@@ -109,10 +114,13 @@ def _conv2d_mixed_forward(x, kernel, stride):
 def _conv2d_mixed_backward(stride, residuals, dy):
     x, kernel = residuals
     if stride == 2 and kernel.shape[0] == 3 and x.shape[1] % 2 == 0:
-        dx = _conv_transpose2d_forward_cpu(dy, kernel.swapaxes(2, 3))
+        dx = _conv_transpose2d_taps(dy, kernel.swapaxes(2, 3))
+    elif stride == 1:
+        # without the barrier the compiler may read the kernel with its channels exchanged, which is three times slower
+        flipped = lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
+        dx = conv2d_plain(dy, flipped, stride)
     else:
-        lowering = conv2d_plain if stride == 1 else _conv2d_patches
-        (dx,) = jax.vjp(lambda x: lowering(x, kernel, stride), x)[1](dy)
+        (dx,) = jax.vjp(lambda x: _conv2d_patches(x, kernel, stride), x)[1](dy)
     if stride == 1 and x.shape[2] <= 8:
         return dx, _kernel_gradient_by_rows(x, dy, kernel.shape[0])
     (dkernel,) = jax.vjp(lambda kernel: _conv2d_patches(x, kernel, stride), kernel)[1](dy)
@@ -140,17 +148,7 @@ _conv2d_mixed.defvjp(_conv2d_mixed_forward, _conv2d_mixed_backward)
 
 @jax.custom_vjp
 def _conv_transpose2d_cpu(x, kernel):
-    return _conv_transpose2d_forward_cpu(x, kernel)
-
-
-def _conv_transpose2d_forward_cpu(x, kernel):
-    """XLA's own where it is fast: few outputs a pixel, or maps of middling size."""
-    pixels, features = x.shape[1] * x.shape[2], kernel.shape[-1]
-    if pixels <= 4:
-        return _conv_transpose2d_taps(x, kernel)
-    if pixels >= 64 and features > 4:
-        return _conv_transpose2d_windows(x, kernel)
-    return conv_transpose2d_plain(x, kernel)
+    return _conv_transpose2d_taps(x, kernel)
 
 
 def _conv_transpose2d_backward(residuals, dy):
@@ -168,32 +166,8 @@ def _conv_transpose2d_backward(residuals, dy):
 
 
 _conv_transpose2d_cpu.defvjp(
-    lambda x, kernel: (_conv_transpose2d_forward_cpu(x, kernel), (x, kernel)), _conv_transpose2d_backward
+    lambda x, kernel: (_conv_transpose2d_taps(x, kernel), (x, kernel)), _conv_transpose2d_backward
 )
-
-
-def _conv_transpose2d_windows(x, kernel):
-    """Outputs (2y, 2x) to (2y + 1, 2x + 1) together: one product of the 2x2 inputs from (y, x) on, in part zeros."""
-    n, h, w, c = x.shape
-    f = kernel.shape[-1]
-    no = jnp.zeros_like(kernel[0, 0])
-    # tap that takes an input to an output, along one axis: tap[input][output]
-    tap = ((1, 2), (None, 0))
-    matrix = jnp.block(
-        [
-            [
-                no if tap[i][a] is None or tap[j][b] is None else kernel[tap[i][a], tap[j][b]]
-                for a in range(2)
-                for b in range(2)
-            ]
-            for i in range(2)
-            for j in range(2)
-        ]
-    )
-    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    windows = jnp.concatenate([padded[:, i : i + h, j : j + w] for i in range(2) for j in range(2)], axis=-1)
-    y = (windows.reshape(n * h * w, 4 * c) @ matrix).reshape(n, h, w, 2, 2, f)
-    return y.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, f)
 
 
 def _conv_transpose2d_taps(x, kernel):
