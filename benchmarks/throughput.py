@@ -38,7 +38,7 @@ class Benchmark:
 
     def __init__(self, folder: str, quick: bool, batch_size: int):
         self.folder, self.quick, self.batch_size = pathlib.Path(folder), quick, batch_size
-        self.pairs, self.steps = (3, 4) if quick else (15, 5)  # turns of each side, and steps a turn
+        self.pairs, self.steps = (3, 3) if quick else (15, 5)  # turns of each side, and steps a turn
         self.settings = SETTINGS if quick else SETTINGS + FURTHER_SETTINGS
         rng = np.random.default_rng(0)
         self.weights = str(self.folder / "weights.npz")
@@ -92,7 +92,7 @@ class Benchmark:
             theirs("prepare", setting=setting, weights=self.weights)
             theirs("step", setting=setting)
         times = {setting: [] for setting in self.settings}
-        for _ in range(2 if self.quick else 5):
+        for _ in range(1 if self.quick else 5):
             for setting in self.settings:
                 times[setting].append(theirs("step", setting=setting)["seconds"])
         theirs("drop", settings=self.settings)
@@ -125,13 +125,13 @@ class Benchmark:
         theirs_by_workers = {}
         for workers in (0, 2) if self.quick else (0, 1, 2, 4):
             theirs("load", images=self.images, batch_size=self.batch_size, workers=workers)
-            theirs("pipeline", setting=setting, times=2)  # fills the queues
+            theirs("pipeline", setting=setting)  # fills the queues
             theirs_by_workers[workers] = theirs("pipeline", setting=setting, times=2 if self.quick else 5)["seconds"]
         workers = min(theirs_by_workers, key=theirs_by_workers.get)
         theirs("load", images=self.images, batch_size=self.batch_size, workers=workers)
-        theirs("pipeline", setting=setting, times=2 if self.quick else 5)
+        theirs("pipeline", setting=setting)
         ours("load", images=self.images)
-        ours("pipeline", times=2 if self.quick else 5)  # the first one compiles
+        ours("pipeline")  # compiles
         compared = self.compare(
             lambda: ours("pipeline", times=self.steps)["seconds"],
             lambda: theirs("pipeline", setting=setting, times=self.steps)["seconds"],
