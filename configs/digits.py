@@ -1,6 +1,6 @@
 """SidAE on scikit-learn's 1,797 handwritten digits, which come with the installation: the program's first run.
 
-python -m sidae_jax.main --config=configs/digits.py[:sidae|simsiam|dae] --workdir=runs/digits
+python -m sidae_jax.main --config=configs/digits.py[:METHOD] --workdir=runs/digits
 
 440 steps of 64 images, a few minutes on two CPU cores, with half of ResNet-18's width. Not an experiment of the paper.
 """
@@ -9,6 +9,9 @@ from sidae_jax import config
 
 
 def get_config(method: str = "sidae"):
-    c = config.pretraining(method, "digits", batch_size=64, epochs=20, checkpoint_every=10, width=32, d_hid=512)
+    small = {"batch_size": 64, "epochs": 20, "checkpoint_every": 10, "width": 32, "stem": "imagenet"}
+    c = config.pretraining(method, "digits", **small)
+    if method in ("sidae", "simsiam", "dae"):
+        c.d_hid = 512
     c.views.p_blur = 0.5
     return c

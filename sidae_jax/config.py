@@ -13,12 +13,14 @@ from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.networks.resnet import STEMS
 from sidae_jax.views import ViewSettings
 
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("cosine", "constant")
 # What may differ between a run and its continuation: none of it changes a bit of the result.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 
 
 def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
-    """The paper's settings (4.1) for a method and a data set; `changes` replaces some of them.
+    """The settings of the method's paper (SidAE: 4.1) for a data set; `changes` replaces some of them.
 
     Raises UserError for an unknown method or key.
     """
@@ -32,13 +34,14 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "num_seeds": 1,  # seed, seed + 1, ... in one program
             "epochs": 200,
             "batch_size": 512,  # of all devices together
+            "optimizer": "sgd",  # or adam
+            "schedule": "cosine",  # of the learning rate, to 0, or constant
             "lr": 0.03,  # not scaled by the batch size
-            "momentum": 0.9,
+            "momentum": 0.9,  # of sgd
             "weight_decay": 5e-4,
             "stem": "imagenet",
             "width": 64,  # channels of the first stage; 64 is ResNet-18, less is for tests
             "zero_init_residual": False,  # True in SimSiam's released code; see the README
-            "d_hid": 2048,
             **METHOD_KEYS[method],
             "views": dataclasses.asdict(ViewSettings()),
             "checkpoint_every": 25,  # epochs
@@ -79,12 +82,19 @@ def validate(config: ConfigDict) -> None:
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
     check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
     check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")
-    check(
-        config,
-        "d_hid",
-        config.d_hid >= 4 and config.d_hid % 4 == 0,
-        "a multiple of 4, the predictor's bottleneck",
-    )
+    one_of("optimizer", config.optimizer, OPTIMIZERS)
+    one_of("schedule", config.schedule, SCHEDULES)
+    if method in ("sidae", "simsiam"):
+        bottleneck = config.d_hid >= 4 and config.d_hid % 4 == 0
+        check(config, "d_hid", bottleneck, "a multiple of 4, the predictor's bottleneck")
+    elif "d_hid" in config:
+        check(config, "d_hid", config.d_hid >= 1, "at least 1")
+    if "beta" in config:
+        check(config, "beta", 0 <= config.beta < float("inf"), "at least 0; 1 is the evidence lower bound")
+    if "temperature" in config:
+        check(config, "temperature", 0 < config.temperature < float("inf"), "above 0, such as 0.1")
+    if "classes" in config:
+        check(config, "classes", config.classes >= 2, "the number of the data set's classes")
     if "w" in config:
         check(config, "w", 0 <= config.w <= 1, "in [0, 1]: 0 is SimSiam, 1 the denoising autoencoder")
     if "target" in config:

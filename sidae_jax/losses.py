@@ -1,6 +1,7 @@
 """The losses of the methods as pure functions, in the papers' notation."""
 
 import jax.numpy as jnp
+import optax
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -46,6 +47,46 @@ def dae(
 def sidae(loss_dae: Float[Array, ""], loss_si: Float[Array, ""], w: float) -> tuple[Float[Array, ""], Metrics]:
     """L_sidae = w L_dae + (1 - w) L_si: paper, 3.2."""
     return w * loss_dae + (1 - w) * loss_si, {"loss_dae": loss_dae, "loss_si": loss_si}
+
+
+def kl_to_standard_normal(mean: Float[Array, "n d"], log_variance: Float[Array, "n d"]) -> Float[Array, ""]:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, the sum over d, the mean over n.
+
+    Kingma and Welling, 2013, appendix B.
+    """
+    return 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).sum(-1).mean()
+
+
+def vae(loss_mse: Float[Array, ""], kl: Float[Array, ""], beta: float, *, values: int) -> Float[Array, ""]:
+    """loss_mse + 2 beta kl / values, for images of that many values (pixels times channels).
+
+    With beta = 1 that is the negative evidence lower bound of a Gaussian decoder of variance 1, up to a constant and
+    the factor 2 / values, which brings it to the units of the mean squared error.
+    """
+    return loss_mse + 2 * beta * kl / values
+
+
+def nt_xent(
+    z1: Float[Array, "n d"], z2: Float[Array, "n d"], temperature: float, axis_name: str | None = None
+) -> Float[Array, ""]:
+    """The NT-Xent loss of SimCLR (Chen et al., 2020, equation 1), the mean over this device's 2n embeddings.
+
+    With `axis_name` the negatives are those of all devices of that mapped axis. The norm of an embedding is taken to
+    be at least 1e-8.
+    """
+    mine = jnp.stack([z1, z2])
+    mine = mine / jnp.maximum(_norm(mine), 1e-8)[..., None]
+    everyone, first = mine, 0
+    if axis_name is not None:
+        everyone = lax.all_gather(mine, axis_name, axis=1, tiled=True)
+        first = lax.axis_index(axis_name) * z1.shape[0]
+    n = everyone.shape[1]
+    logits = mine.reshape(-1, z1.shape[1]) @ everyone.reshape(2 * n, -1).T / temperature
+    here = first + jnp.arange(z1.shape[0])
+    itself = jnp.concatenate([here, n + here])
+    other_view = jnp.concatenate([n + here, here])
+    logits = jnp.where(jnp.arange(2 * n) == itself[:, None], -jnp.inf, logits)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, other_view).mean()
 
 
 def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[Array, ""]:

@@ -38,11 +38,20 @@ class TrainState:
 
 
 def make_optimizer(
-    lr: float, momentum: float, weight_decay: float, total_steps: int
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    total_steps: int,
+    optimizer: str = "sgd",
+    schedule: str = "cosine",
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """PyTorch's SGD (decay added to the gradient of every parameter) with cosine decay to 0 (paper, 4.1)."""
-    schedule = optax.cosine_decay_schedule(lr, total_steps)
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum)), schedule
+    """PyTorch's "sgd" or "adam", decay added to the gradient of every parameter, and its learning rate by step.
+
+    schedule: "cosine" decay to 0 (paper, 4.1), or "constant". Adam has PyTorch's betas and epsilon, not `momentum`.
+    """
+    rate = {"cosine": optax.cosine_decay_schedule(lr, total_steps), "constant": optax.constant_schedule(lr)}[schedule]
+    update = {"sgd": lambda: optax.sgd(rate, momentum), "adam": lambda: optax.adam(rate)}[optimizer]()
+    return optax.chain(optax.add_decayed_weights(weight_decay), update), rate
 
 
 def create_state(method: nnx.Module, optimizer: optax.GradientTransformation) -> tuple[nnx.GraphDef, TrainState]:

@@ -54,6 +54,12 @@ def _check_images(config: ConfigDict, images: data.Images, configs: dict[pathlib
     sha256 = images.sha256()
     for folder, member_config in configs.items():
         workdir.check_same_run(folder, member_config, sha256)
+    if "classes" in config and not ((images.labels >= 0) & (images.labels < config.classes)).all():
+        raise UserError(
+            f"{config.dataset} {config.train_split} has labels from {images.labels.min()} to {images.labels.max()}, "
+            f"where -1 is none, and config.classes={config.classes}: {config.method} needs a label for each image, so "
+            "give another --config.train_split, such as train, or --config.classes"
+        )
     steps_per_epoch = len(images.images) // config.batch_size
     if steps_per_epoch == 0:
         raise UserError(
@@ -83,7 +89,9 @@ class _Run:
         self.total = config.epochs * steps_per_epoch
         self.devices = devices
         self.done = 0
-        optimizer, self.schedule = step.make_optimizer(config.lr, config.momentum, config.weight_decay, self.total)
+        optimizer, self.schedule = step.make_optimizer(
+            config.lr, config.momentum, config.weight_decay, self.total, config.optimizer, config.schedule
+        )
         states = []
         for member in members:
             graphdef, state = step.create_state(METHODS[config.method](member.config, mesh.AXIS), optimizer)

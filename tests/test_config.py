@@ -57,6 +57,8 @@ OUT_OF_RANGE = {
     "method": ["simsam", None],
     "stem": ["imagnet", ""],
     "input": ["ram"],
+    "optimizer": ["adamw"],
+    "schedule": ["linear"],
     "target": ["views"],
     "epochs": [0, -1],
     "checkpoint_every": [0],
@@ -104,6 +106,24 @@ def test_a_value_out_of_range_is_refused_by_its_key(key, value):
     with pytest.raises(UserError) as error:
         validate(with_value(config, key, value))
     assert f"{key}={value!r}" in str(error.value) or f"config.{key}={value}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value"),
+    [
+        ("vae", "beta", -1.0),
+        ("vae", "beta", INF),
+        ("simclr", "temperature", 0.0),
+        ("simclr", "temperature", NAN),
+        ("ae", "d_hid", 0),
+        ("supervised", "classes", 1),
+    ],
+)
+def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
+    config = pretraining(method, "digits")
+    validate(config)
+    with pytest.raises(UserError, match=rf"config\.{key}={value}"):
+        validate(with_value(config, key, value))
 
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():

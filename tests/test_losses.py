@@ -69,3 +69,50 @@ def test_feature_std_is_over_the_batch_of_all_devices():
     z = jax.random.normal(jax.random.key(2), (8, 6)) + 1
     by_device = jax.vmap(lambda z: losses.feature_std(z, "data"), axis_name="data")(z.reshape(4, 2, 6))
     np.testing.assert_allclose(by_device, losses.feature_std(z), rtol=1e-5)
+
+
+def test_kl_is_the_integral_of_its_definition():
+    mean, log_variance = jnp.array([[0.7, -1.2], [0.0, 0.3]]), jnp.array([[-0.5, 0.9], [0.0, 0.2]])
+    grid = np.linspace(-15, 15, 200_001)
+
+    def log_normal(mean, variance):
+        return -0.5 * ((grid - mean) ** 2 / variance + np.log(2 * np.pi * variance))
+
+    total = 0.0
+    for m, v in zip(np.asarray(mean, float).ravel(), np.exp(np.asarray(log_variance, float)).ravel(), strict=True):
+        log_q, log_p = log_normal(m, v), log_normal(0, 1)
+        total += np.sum(np.exp(log_q) * (log_q - log_p)) * (grid[1] - grid[0])
+    np.testing.assert_allclose(losses.kl_to_standard_normal(mean, log_variance), total / 2, rtol=1e-5)
+    assert losses.kl_to_standard_normal(jnp.zeros((3, 2)), jnp.zeros((3, 2))) == 0
+
+
+def test_vae_with_beta_one_is_the_evidence_lower_bound():
+    """Of a Gaussian of variance 1 for each value, up to its constant."""
+    rng = np.random.default_rng(0)
+    x, reconstruction = rng.normal(size=(2, 5, 12))
+    kl = 3.4
+    log_likelihood = np.sum(-0.5 * (x - reconstruction) ** 2 - 0.5 * np.log(2 * np.pi), axis=1).mean()
+    bound = log_likelihood - kl
+    constant = 0.5 * 12 * np.log(2 * np.pi)
+    found = losses.vae(jnp.float32(numpy_losses.mse(x, reconstruction)), jnp.float32(kl), 1.0, values=12)
+    np.testing.assert_allclose(found, (-bound - constant) * 2 / 12, rtol=1e-5)
+    twice = losses.vae(jnp.float32(0), jnp.float32(kl), 2.0, values=12)
+    np.testing.assert_allclose(twice, 2 * 2 * kl / 12, rtol=1e-6)
+
+
+def test_nt_xent_by_hand_and_by_the_loop(arrays):
+    z1 = jnp.array([[1.0, 0.0], [0.0, 2.0]])  # two pairs that agree, orthogonal to each other
+    np.testing.assert_allclose(losses.nt_xent(z1, 3 * z1, 1.0), np.log(1 + 2 / np.e), rtol=1e-6)
+    same = jnp.ones((3, 4))
+    np.testing.assert_allclose(losses.nt_xent(same, same, 0.1), np.log(5), rtol=1e-6)
+    a, b, *_ = arrays
+    for temperature in (0.1, 0.5):
+        wanted = numpy_losses.nt_xent(a, b, temperature)
+        np.testing.assert_allclose(losses.nt_xent(a, b, temperature), wanted, rtol=1e-5)
+
+
+def test_nt_xent_of_a_vector_of_zeros_is_finite_with_its_gradient(arrays):
+    a, b, *_ = arrays
+    value, gradient = jax.value_and_grad(losses.nt_xent)(a.at[0].set(0), b, 0.5)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()

@@ -37,9 +37,11 @@ def devices(count):
 def build(images, on, method="sidae", **changes):
     """(initial state, one device's step) of a tiny network."""
     # residual branches that start at zero: differences in rounding grow more slowly from step to step (in float32)
-    changes = {"width": 4, "d_hid": 32, "batch_size": BATCH, "zero_init_residual": True, **changes}
+    changes = {"width": 4, "batch_size": BATCH, "zero_init_residual": True, **changes}
+    if method != "supervised":
+        changes = {"d_hid": 32, **changes}
     settings = config.pretraining(method, "digits", **changes)
-    optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 20)
+    optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 20, settings.optimizer)
     graphdef, state = step.create_state(METHODS[method](settings, mesh.AXIS), optimizer)
     return mesh.put_tree(on, state), step.make_device_step(
         graphdef, optimizer, view_settings(settings), measure(images.images)
@@ -114,13 +116,13 @@ def test_eight_devices_are_one(images, one_device, eight_devices):
     assert np.abs(wanted[kernel] - start[kernel]).max() > 100 * np.abs(wanted[kernel] - found[kernel]).max()
 
 
-def run_in_float64(images, count, steps, monkeypatch):
+def run_in_float64(images, count, steps, monkeypatch, method="sidae", **changes):
     """Arrays after some steps on `count` devices, with the default initialisation.
 
     Its float32 rounding grows a thousandfold within a few steps.
     """
     on = devices(count)
-    state, device_step = build(images, on, zero_init_residual=False)
+    state, device_step = build(images, on, method, zero_init_residual=False, **changes)
     mapped, key = step.map_stream_step(device_step, on), mesh.replicated_keys(on, [3])
     with jax.enable_x64(True), monkeypatch.context() as patch:
         patch.setattr(step, "make_views", lambda *a: [view.astype(jnp.float64) for view in make_views(*a)])
@@ -145,6 +147,13 @@ def one_device_in_float64(images):
 
 def test_eight_devices_are_one_to_the_rounding_of_float64(images, one_device_in_float64, monkeypatch):
     assert_same_to_float64(run_in_float64(images, 8, 10, monkeypatch), one_device_in_float64)
+
+
+@pytest.mark.parametrize("method", ["ae", "vae", "simclr", "supervised"])
+def test_eight_devices_are_one_for_the_other_methods(method, images, monkeypatch):
+    """NT-Xent has the negatives of all devices, the VAE its noise by the place in the whole batch."""
+    runs = (run_in_float64(images, n, 3, monkeypatch, method, stem="imagenet") for n in (8, 1))
+    assert_same_to_float64(*runs)
 
 
 def test_ten_steps_are_those_of_the_plain_lowerings(images, one_device_in_float64, monkeypatch):
@@ -212,6 +221,15 @@ def test_the_order_is_of_the_seed_and_the_step_alone(images):
 def test_the_learning_rate_ends_at_zero_and_halves_in_the_middle():
     _, schedule = step.make_optimizer(0.03, 0.9, 5e-4, 100)
     np.testing.assert_allclose([schedule(0), schedule(50), schedule(100)], [0.03, 0.015, 0], atol=1e-9)
+
+
+def test_a_constant_schedule_and_adam_are_pytorchs():
+    """Adam's first step goes by lr against the sign of the gradient, the decay added to it."""
+    optimizer, schedule = step.make_optimizer(3e-4, 0.9, 0.5, 100, "adam", "constant")
+    assert schedule(0) == schedule(99) == np.float32(3e-4)
+    params = {"w": jnp.array([1.0, -1.0])}
+    updates, _ = optimizer.update({"w": jnp.array([-0.4, 0.6])}, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["w"], [-3e-4, -3e-4], rtol=1e-4)  # -0.4 + 0.5 > 0, 0.6 - 0.5 > 0
 
 
 def test_the_target_is_the_image_or_the_view():

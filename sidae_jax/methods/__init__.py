@@ -1,4 +1,4 @@
-"""The self-supervised methods. Each is one final `nnx.Module` in a file of its own, with
+"""The methods, and the supervised baseline. Each is one final `nnx.Module` in a file of its own, with
 
 * `encoder`: the network whose `encoder.backbone` is kept and evaluated;
 * `loss(batch, keys) -> (scalar, metrics)`: the loss of one device's part of a batch in training mode, with one key
@@ -7,30 +7,64 @@
 A new method is a new file, a line in METHODS and one in METHOD_KEYS. METHODS maps a name to a function from the
 config and the mapped axis over which BatchNorm takes its statistics (None on a single device) to the method, its
 parameters drawn from config.seed: the same for a part that several methods have. METHOD_KEYS names the config's keys
-that a method has beyond those of all, with the paper's values.
+that a method has beyond those of all, and those whose values are others in its paper than in config.py.
 """
 
+from collections.abc import Callable
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from sidae_jax.methods.ae import AE
 from sidae_jax.methods.dae import DAE
 from sidae_jax.methods.sidae import SidAE
+from sidae_jax.methods.simclr import SimCLR
 from sidae_jax.methods.simsiam import SimSiam
+from sidae_jax.methods.supervised import Supervised
+from sidae_jax.methods.vae import VAE
 from sidae_jax.networks.resnet import BackboneSettings
 
-METHOD_KEYS = {
-    "sidae": {"w": 0.5, "target": "image"},
-    "simsiam": {},
-    "dae": {"target": "image"},
+_REPORT = {  # the report's released code
+    "d_hid": 128,
+    "stem": "cifar",
+    "epochs": 150,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "lr": 3e-4,
+    "weight_decay": 0.0,
 }
+# the paper, 4.1, the downstream task
+_DOWNSTREAM = {"epochs": 50, "batch_size": 256, "schedule": "constant", "lr": 0.05, "weight_decay": 0.0}
+
+METHOD_KEYS = {
+    "sidae": {"d_hid": 2048, "w": 0.5, "target": "image"},
+    "simsiam": {"d_hid": 2048},
+    "dae": {"d_hid": 2048, "target": "image"},
+    "ae": _REPORT,
+    "vae": {**_REPORT, "beta": 1.0},
+    "simclr": {**_REPORT, "temperature": 0.1},
+    "supervised": {**_DOWNSTREAM, "classes": 10},
+}
+
+
+def _maker(method: type[nnx.Module], *keys: str) -> Callable[[ConfigDict, str | None], nnx.Module]:
+    """A function that makes the method from a config, with the values of these keys of it."""
+
+    def make(config, axis_name):
+        backbone = BackboneSettings(config.stem, config.width, config.zero_init_residual)
+        own = {"d" if key == "d_hid" else key: config[key] for key in keys}
+        return method(backbone=backbone, **own, axis_name=axis_name, seed=config.seed)
+
+    return make
+
 
 METHODS = {
-    "sidae": lambda config, axis_name: SidAE(
-        w=config.w, target=config.target, **_encoder(config), axis_name=axis_name, seed=config.seed
-    ),
-    "simsiam": lambda config, axis_name: SimSiam(**_encoder(config), axis_name=axis_name, seed=config.seed),
-    "dae": lambda config, axis_name: DAE(
-        target=config.target, **_encoder(config), axis_name=axis_name, seed=config.seed
-    ),
+    "sidae": _maker(SidAE, "d_hid", "w", "target"),
+    "simsiam": _maker(SimSiam, "d_hid"),
+    "dae": _maker(DAE, "d_hid", "target"),
+    "ae": _maker(AE, "d_hid"),
+    "vae": _maker(VAE, "d_hid", "beta"),
+    "simclr": _maker(SimCLR, "d_hid", "temperature"),
+    "supervised": _maker(Supervised, "classes"),
 }
-
-
-def _encoder(config) -> dict:
-    return {"backbone": BackboneSettings(config.stem, config.width, config.zero_init_residual), "d": config.d_hid}

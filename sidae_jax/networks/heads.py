@@ -1,4 +1,4 @@
-"""Projector and predictor of SimSiam (Chen and He, 2021), and the encoder = projector(backbone)."""
+"""Projectors, the predictor of SimSiam (Chen and He, 2021), and the encoders: backbone and what follows it."""
 
 import numpy as np
 from flax import nnx
@@ -38,12 +38,43 @@ class Predictor(nnx.Module):
         return self.linear2(nnx.relu(self.norm1(self.linear1(z), views)))
 
 
+class ProjectorOfSimCLR(nnx.Module):
+    """features -> d: Linear-BN-ReLU, Linear; hidden width = features (Chen et al., 2020, 2.1)."""
+
+    def __init__(self, features: int, d: int, *, axis_name: str | None, rng: np.random.Generator):
+        self.linear1 = Linear(features, features, use_bias=False, rng=rng)
+        self.norm1 = BatchNorm(features, axis_name=axis_name)
+        self.linear2 = Linear(features, d, rng=rng)
+
+    def __call__(self, h: Float[Array, "n features"], views: int) -> Float[Array, "n d"]:
+        return self.linear2(nnx.relu(self.norm1(self.linear1(h), views)))
+
+
 class Encoder(nnx.Module):
     """z = projector(f(x)), with f the ResNet-18 backbone (paper, 3.2)."""
 
-    def __init__(self, backbone: BackboneSettings, d: int, *, axis_name: str | None, rng: np.random.Generator):
+    def __init__(
+        self,
+        backbone: BackboneSettings,
+        d: int,
+        *,
+        axis_name: str | None,
+        rng: np.random.Generator,
+        projector: type[nnx.Module] = Projector,
+    ):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
-        self.projector = Projector(self.backbone.features, d, axis_name=axis_name, rng=rng)
+        self.projector = projector(self.backbone.features, d, axis_name=axis_name, rng=rng)
 
     def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n d"]:
         return self.projector(self.backbone(x, views), views)
+
+
+class LinearEncoder(nnx.Module):
+    """z = linear(f(x)): the report's autoencoders, and a classifier with z its logits."""
+
+    def __init__(self, backbone: BackboneSettings, d: int, *, axis_name: str | None, rng: np.random.Generator):
+        self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
+        self.linear = Linear(self.backbone.features, d, rng=rng)
+
+    def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n d"]:
+        return self.linear(self.backbone(x, views))
