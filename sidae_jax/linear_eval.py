@@ -1,6 +1,8 @@
-"""Evaluate the checkpoints of a run with a linear probe.
+"""Evaluate the checkpoints of a run, by a linear probe or by the protocol of another config.
 
 python -m sidae_jax.linear_eval --workdir=DIR [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
+
+Configs: linear_eval.py, mlp_eval.py, knn_eval.py and finetune.py, in configs/.
 """
 
 from absl import flags

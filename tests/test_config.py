@@ -12,11 +12,13 @@ from sidae_jax.config import FREE_KEYS, flat_keys, pretraining, validate, view_s
 from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
+from sidae_jax.evaluation.settings import PROTOCOLS
 from sidae_jax.methods import METHODS
 from sidae_jax.views import ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
-PRETRAINING = sorted(path.name for path in CONFIGS.glob("*.py") if path.name != "linear_eval.py")
+EVALUATIONS = {pathlib.Path(protocol.config_file).name: name for name, protocol in PROTOCOLS.items()}
+PRETRAINING = sorted(path.name for path in CONFIGS.glob("*.py") if path.name not in EVALUATIONS)
 
 
 def with_value(config: ConfigDict, key: str, value) -> ConfigDict:
@@ -37,10 +39,13 @@ def test_every_config_file_loads_with_every_method_and_is_locked(name, method):
             section.typo = 1
 
 
-def test_the_configs_without_a_method_are_sidaes_and_the_evaluations_is_valid():
+def test_the_configs_without_a_method_are_sidaes_and_the_evaluations_are_valid():
     for name in PRETRAINING:
         assert runpy.run_path(str(CONFIGS / name))["get_config"]().method == "sidae"
-    evaluation_config.validate(runpy.run_path(str(CONFIGS / "linear_eval.py"))["get_config"]())
+    for name, protocol in EVALUATIONS.items():
+        config = runpy.run_path(str(CONFIGS / name))["get_config"]()
+        assert config.protocol == protocol
+        evaluation_config.validate(config)
 
 
 def test_the_papers_settings():
@@ -141,7 +146,7 @@ def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
         ("label_fraction", 1.01),
         ("label_fraction", NAN),
         ("seed", -1),
-        ("protocol", "knn"),
+        ("protocol", "kmeans"),
         ("probe.epochs", 0),
         ("probe.batch_size", 0),
         ("probe.lr", 0.0),
@@ -164,7 +169,9 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
         validate(without)
     with pytest.raises(UserError, match=r"config.target is no key of pre-training by simsiam.*cifar10.py:simsiam"):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
-    with pytest.raises(UserError, match=r"config.batch_size is no key of a linear evaluation.*configs/linear_eval.py"):
+    with pytest.raises(
+        UserError, match=r"config.batch_size is no key of an evaluation by linear.*configs/linear_eval.py"
+    ):
         evaluation_config.validate(pretraining("sidae", "digits"))
 
 

@@ -6,33 +6,43 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from sidae_jax.config import check, check_keys, one_of
-from sidae_jax.evaluation.linear_probe import ProbeSettings
+from sidae_jax.evaluation.settings import PROTOCOLS
 
 
-def linear_probe() -> ConfigDict:
-    """The paper's linear probe (4.1) on the data set of the pre-training."""
+def protocol(name: str) -> ConfigDict:
+    """The settings of a protocol on the data set of the pre-training: the papers' where they have it."""
+    chosen = PROTOCOLS[one_of("protocol", name, PROTOCOLS)]
     config = ConfigDict(
         {
-            "protocol": "linear",
+            "protocol": name,
             "dataset": placeholder(str),  # None: that of the pre-training
             "data_dir": placeholder(str),  # None: TFDS's own default
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
-            "seed": 0,  # of the probe's initial values and order; the labelled subset is always the same
-            "probe": dataclasses.asdict(ProbeSettings()),
+            "seed": 0,  # of initial values and order; the labelled subset is always the same
+            chosen.section: dataclasses.asdict(chosen.settings()),
         }
     )
     return config.lock()
 
 
+def linear_probe() -> ConfigDict:
+    """The paper's linear probe (4.1)."""
+    return protocol("linear")
+
+
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
-    check_keys(config, linear_probe(), "a linear evaluation", "configs/linear_eval.py")
-    one_of("protocol", config.protocol, ("linear",))
+    name = one_of("protocol", config.get("protocol", "linear"), PROTOCOLS)
+    check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_file)
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
-    for key in ("epochs", "batch_size"):
-        check(config, f"probe.{key}", config.probe[key] >= 1, "at least 1")
-    check(config, "probe.lr", 0 < config.probe.lr < float("inf"), "above 0")
-    check(config, "probe.momentum", 0 <= config.probe.momentum < 1, "at least 0 and below 1")
+    section = PROTOCOLS[name].section
+    for key, value in config[section].items():
+        if key == "momentum":
+            check(config, f"{section}.{key}", 0 <= value < 1, "at least 0 and below 1")
+        elif isinstance(value, int):
+            check(config, f"{section}.{key}", value >= 1, "at least 1")
+        else:
+            check(config, f"{section}.{key}", 0 < value < float("inf"), "above 0")

@@ -1,6 +1,5 @@
 """The linear probe of the paper (4.1): one linear layer on frozen features."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,15 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-
-@dataclasses.dataclass(frozen=True)
-class ProbeSettings:
-    """SGD at a constant learning rate, without weight decay."""
-
-    epochs: int = 50
-    batch_size: int = 256
-    lr: float = 0.05
-    momentum: float = 0.9
+from sidae_jax.evaluation.settings import ProbeSettings
 
 
 def train_probe(

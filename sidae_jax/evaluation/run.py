@@ -13,13 +13,14 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
-from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.protocols import MEASURES, Examples
+from sidae_jax.evaluation.settings import PROTOCOLS
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.workdir import open_workdir
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
-    """Probe the untrained backbone and each checkpoint of a run; write the result file and print a table.
+    """Measure the untrained backbone and each checkpoint of a run; write the result file and print a table.
 
     Returns a record each, the untrained backbone's first, as step 0. Raises UserError.
     """
@@ -39,13 +40,13 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
-        records = []
+        records, title = [], evaluation.protocol.title
         for step in (0, *steps):
             if step == 0:
-                console.print("untrained backbone: one pass over the training images, then features and probe")
+                console.print(f"untrained backbone: one pass over the training images, then {title}")
                 backbone = untrained(pretraining, evaluation.train.images)
             else:
-                console.print(f"checkpoint {step}: features and probe")
+                console.print(f"checkpoint {step}: {title}")
                 backbone = _whole(lambda step: restore(checkpoints, step), step)
             where = {
                 "step": step,
@@ -53,10 +54,10 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 "method": pretraining["config"]["method"],
                 "pretrain_seed": pretraining["config"]["seed"],
             }
-            records.append(where | evaluation.probe(backbone, f"step{step}"))
+            records.append(where | evaluation.measure(backbone, f"step{step}"))
             results.add(path, records[-1])
     results.print_table(
-        f"linear probe on {dataset}, {100 * config.label_fraction:g}% of the labels "
+        f"{title} on {dataset}, {100 * config.label_fraction:g}% of the labels "
         f"({records[0]['n_train']} images), {records[0]['n_test']} test images",
         records,
     )
@@ -90,6 +91,7 @@ class _Evaluation:
 
     def __init__(self, config: ConfigDict, dataset: str, data_dir: str | None, feature_folder: pathlib.Path):
         self.config = config
+        self.protocol = PROTOCOLS[config.protocol]
         self.dataset = dataset
         self.data_dir = data_dir
         self.feature_folder = feature_folder
@@ -106,7 +108,7 @@ class _Evaluation:
             "n_train": len(rows),
             "n_test": len(self.test.labels),
             "labelled_rows_sha256": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
-            "probe": config.probe.to_dict(),
+            self.protocol.section: config[self.protocol.section].to_dict(),
         }
 
     def _load(self, key: str) -> data.Images:
@@ -118,17 +120,17 @@ class _Evaluation:
             )
         return images
 
-    def probe(self, backbone: Backbone, name: str) -> results.Record:
-        """The accuracy of a linear layer on the frozen backbone, and all that it was measured with."""
+    def measure(self, backbone: Backbone, name: str) -> results.Record:
+        """The accuracy that the protocol finds for the backbone, and all that it was measured with."""
         config, start = self.config, time.perf_counter()
         before = checkpoint.arrays_sha256(backbone.arrays())
-        train, test = (
-            cached_features(self.feature_folder, f"{self.dataset}-{split}-{name}", backbone, images)
-            for split, images in ((f"train-{config.label_fraction:g}", self.labelled), ("test", self.test))
-        )
-        layer = train_probe(
-            train, self.labelled.labels, self.labelled.num_classes, ProbeSettings(**config.probe), config.seed
-        )
-        measured = accuracy(layer, test, self.test.labels)
-        assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the frozen backbone has changed"
+
+        def examples(split, images):
+            name_of_file = f"{self.dataset}-{split}-{name}"
+            return Examples(images, lambda: cached_features(self.feature_folder, name_of_file, backbone, images))
+
+        train, test = examples(f"train-{config.label_fraction:g}", self.labelled), examples("test", self.test)
+        settings = self.protocol.settings(**config[self.protocol.section])
+        measured = MEASURES[config.protocol](backbone, train, test, settings, config.seed)
+        assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the backbone has changed"
         return {**self.settings, "accuracy": measured, "seconds": time.perf_counter() - start}

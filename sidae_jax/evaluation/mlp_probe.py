@@ -1,0 +1,46 @@
+"""The probe of the report: a two-layer perceptron with BatchNorm on frozen features."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from sidae_jax.evaluation.settings import MlpSettings
+from sidae_jax.evaluation.training import train
+from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.layers import Linear
+
+
+class Mlp(nnx.Module):
+    """Linear-BN-ReLU-Linear."""
+
+    def __init__(self, features: int, hidden: int, classes: int, rng: np.random.Generator):
+        self.linear1 = Linear(features, hidden, use_bias=False, rng=rng)
+        self.norm1 = BatchNorm(hidden)
+        self.linear2 = Linear(hidden, classes, rng=rng)
+
+    def __call__(self, x: Float[Array, "n features"], views: int) -> Float[Array, "n classes"]:
+        return self.linear2(nnx.relu(self.norm1(self.linear1(x), views)))
+
+
+def train_mlp(
+    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], classes: int, settings: MlpSettings, seed: int
+) -> Mlp:
+    """The trained perceptron, a function of the arguments alone."""
+    start = Mlp(features.shape[1], settings.hidden, classes, np.random.default_rng([seed, 0]))
+    loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
+    return train(start, _optimizer(settings), features, labels, **loop)
+
+
+def accuracy(mlp: Mlp, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
+    """The share of examples whose largest logit, in evaluation mode, is their label's."""
+    logits = mlp(jnp.asarray(features), views=0)
+    return float(np.mean(np.argmax(np.asarray(logits), -1) == labels))
+
+
+@functools.lru_cache
+def _optimizer(settings: MlpSettings) -> optax.GradientTransformation:
+    return optax.adam(settings.lr)

@@ -1,0 +1,54 @@
+"""The protocols of evaluation and their settings, with the papers' values where they have them."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings:
+    """SGD at a constant learning rate, without weight decay (paper, 4.1)."""
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 0.05
+    momentum: float = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSettings(ProbeSettings):
+    """As the probe's, without augmentation; BatchNorm in training mode (paper, 4.1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MlpSettings:
+    """Adam at a constant learning rate, the report's for its pre-training; hidden: units of the first layer."""
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 3e-4
+    hidden: int = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class KnnSettings:
+    """k: neighbours, at most the number of training examples; temperature T: of their weights exp(cosine / T)."""
+
+    k: int = 200
+    temperature: float = 0.07
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """`section` is the key of the config that holds the settings, `title` what tables call the protocol."""
+
+    title: str
+    section: str
+    settings: type
+    config_file: str
+
+
+PROTOCOLS = {
+    "linear": Protocol("linear probe", "probe", ProbeSettings, "configs/linear_eval.py"),
+    "mlp": Protocol("MLP probe", "probe", MlpSettings, "configs/mlp_eval.py"),
+    "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py"),
+    "finetune": Protocol("fine-tuning", "finetune", FinetuneSettings, "configs/finetune.py"),
+}

@@ -1,0 +1,62 @@
+"""Supervised training of a small module or of a whole network, for the protocols that need it."""
+
+import functools
+import sys
+
+import jax
+import numpy as np
+import optax
+import rich.console
+import rich.progress
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+
+def train(
+    network: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    inputs: np.ndarray,
+    labels: Int[np.ndarray, " n"],
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    what: str,
+) -> nnx.Module:
+    """`network` after so many epochs of minimising the cross-entropy of its logits; the one given is left as it is.
+
+    network(inputs[rows], views) -> Float[rows, classes], in training mode with views=1 and in evaluation mode with 0.
+    Every epoch has a new order of all examples; those at its end that do not fill a batch are left out of it, and fewer
+    examples than batch_size are one batch. The same settings should come with the same object as `optimizer`, which is
+    compiled in.
+    """
+    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    carry = params, batch_stats, optimizer.init(params)
+    inputs, labels = jax.device_put(inputs), jax.device_put(labels)
+    batch_size = min(batch_size, len(labels))
+    steps = len(labels) // batch_size
+    rng = np.random.default_rng(seed)
+    console = rich.console.Console(stderr=True)
+    for _ in rich.progress.track(range(epochs), what, console=console, disable=not sys.stderr.isatty()):
+        order = rng.permutation(len(labels))[: steps * batch_size].reshape(steps, batch_size)
+        carry = _epoch(graphdef, optimizer, carry, inputs, labels, order.astype(np.int32))
+        jax.block_until_ready(carry)  # so that the progress shown is true
+    return nnx.merge(graphdef, carry[0], carry[1])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _epoch(graphdef, optimizer, carry, inputs, labels, order):
+    def step(carry, rows):
+        params, batch_stats, state = carry
+
+        def loss_of(params) -> tuple[Float[Array, ""], nnx.State]:
+            network = nnx.merge(graphdef, params, batch_stats, copy=True)
+            logits = network(inputs[rows], views=1)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
+            return loss, nnx.state(network, nnx.BatchStat)
+
+        gradients, batch_stats = jax.grad(loss_of, has_aux=True)(params)
+        updates, state = optimizer.update(gradients, state, params)
+        return (optax.apply_updates(params, updates), batch_stats, state), None
+
+    return jax.lax.scan(step, carry, order)[0]

@@ -1,0 +1,189 @@
+"""The protocols beside the linear probe: each against NumPy, and all of them by the program's own function."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from test_linear_probe import assert_layers_close, numpy_sgd
+
+from sidae_jax import checkpoint, data
+from sidae_jax.config import pretraining
+from sidae_jax.evaluation import backbone as backbones
+from sidae_jax.evaluation import config, finetune, knn, mlp_probe
+from sidae_jax.evaluation.run import evaluate
+from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
+from sidae_jax.evaluation.training import train
+from sidae_jax.methods import METHODS
+from sidae_jax.networks.layers import Linear
+from sidae_jax.normalisation import Normalisation
+
+PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32)
+NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("digits", "train[:40]")
+
+
+@pytest.fixture(scope="module")
+def backbone(images):
+    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    return backbones.untrained(metadata, images.images)
+
+
+@pytest.fixture
+def examples():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(10, 6)).astype(np.float32), rng.integers(0, 3, 10).astype(np.int32)
+
+
+class OneLayer(nnx.Module):
+    def __init__(self, kernel, bias):
+        self.linear = Linear(*kernel.shape, rng=np.random.default_rng(0))
+        self.linear.kernel[...], self.linear.bias[...] = jnp.asarray(kernel), jnp.asarray(bias)
+
+    def __call__(self, x, views):
+        assert views == 1  # training mode
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("batch_size", [10, 64])
+def test_training_is_numpys_sgd(examples, batch_size):
+    rng = np.random.default_rng(1)
+    start = {"kernel": rng.normal(size=(6, 3)).astype(np.float32), "bias": rng.normal(size=3).astype(np.float32)}
+    network = OneLayer(**start)
+    loop = {"epochs": 7, "batch_size": batch_size, "seed": 0, "what": "test"}
+    trained = train(network, optax.sgd(0.5, 0.8), *examples, **loop)
+    wanted = numpy_sgd(start, *examples, [np.arange(10)] * 7, 0.5, 0.8)
+    assert_layers_close({"kernel": trained.linear.kernel[...], "bias": trained.linear.bias[...]}, wanted)
+    np.testing.assert_array_equal(network.linear.kernel[...], start["kernel"])
+
+
+def test_an_epoch_goes_through_whole_batches_of_all_examples_in_an_order_of_the_seed():
+    """Each example has a feature of its own: its row of the kernel moves when it is in a batch, and only then."""
+    x, labels = np.eye(10, dtype=np.float32), np.zeros(10, np.int32)
+
+    def moved(seed):
+        network = OneLayer(np.zeros((10, 3), np.float32), np.zeros(3, np.float32))
+        loop = {"epochs": 1, "batch_size": 4, "seed": seed, "what": "test"}
+        return np.asarray(train(network, optax.sgd(1.0), x, labels, **loop).linear.kernel[...])[:, 0] != 0
+
+    assert [moved(seed).sum() for seed in range(4)] == [8] * 4
+    assert len({tuple(moved(seed)) for seed in range(4)}) > 1
+    np.testing.assert_array_equal(moved(2), moved(2))
+
+
+def test_mlp_is_linear_batchnorm_relu_linear(examples):
+    x, _ = examples
+    mlp = mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0))
+    kernel1, kernel2, bias2 = (np.asarray(p[...]) for p in (mlp.linear1.kernel, mlp.linear2.kernel, mlp.linear2.bias))
+    h = x @ kernel1
+    normalised = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
+    wanted = np.maximum(normalised, 0) @ kernel2 + bias2
+    np.testing.assert_allclose(mlp(jnp.asarray(x), views=1), wanted, rtol=1e-4, atol=1e-5)
+    assert kernel1.shape == (6, 8)
+
+
+def test_the_mlp_probe_learns_what_a_linear_one_cannot():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (600, 2)).astype(np.float32)
+    labels = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
+    settings = MlpSettings(epochs=60, batch_size=50, lr=1e-2, hidden=32)
+    probes = [mlp_probe.train_mlp(x[:500], labels[:500], 2, settings, seed) for seed in (0, 0, 1)]
+    assert mlp_probe.accuracy(probes[0], x[500:], labels[500:]) > 0.9
+    # evaluation mode: what an example gets does not depend on the others
+    each = [mlp_probe.accuracy(probes[0], x[i : i + 1], labels[i : i + 1]) for i in range(500, 520)]
+    assert np.mean(each) == pytest.approx(mlp_probe.accuracy(probes[0], x[500:520], labels[500:520]))
+    kernels = [np.asarray(probe.linear1.kernel[...]) for probe in probes]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).all()
+
+
+def test_knn_by_the_loop():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 5))
+    labels = rng.integers(0, 3, 70)
+    x = (centres[labels] + 1.5 * rng.normal(size=(70, 5))).astype(np.float32)
+    train_x, test_x = x[:50], x[50:]
+
+    def predicted(example, k, temperature):
+        cosines = train_x @ example / np.linalg.norm(train_x, axis=1) / np.linalg.norm(example)
+        votes = np.zeros(3)
+        for row in np.argsort(-cosines)[:k]:
+            votes[labels[row]] += np.exp(cosines[row] / temperature)
+        return votes.argmax()
+
+    found = {}
+    for k, temperature in ((1, 1.0), (7, 0.07), (7, 10.0), (50, 0.07), (200, 0.07)):
+        wanted = np.mean([predicted(e, k, temperature) == y for e, y in zip(test_x, labels[50:], strict=True)])
+        found[k, temperature] = knn.accuracy(train_x, labels[:50], test_x, labels[50:], KnnSettings(k, temperature))
+        assert found[k, temperature] == pytest.approx(wanted)
+    assert found[7, 0.07] != found[7, 10.0] != found[50, 0.07]
+
+
+def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
+    settings = FinetuneSettings(epochs=1, batch_size=40, lr=0.3)
+    before = checkpoint.arrays_sha256(backbone.arrays())
+    tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
+    assert checkpoint.arrays_sha256(backbone.arrays()) == before
+    found = backbones.Backbone(tuned.backbone, NORMALISATION).arrays()
+    for name, value in backbone.arrays().items():
+        assert (found[name] != value).any(), name
+
+    start = finetune.Classifier(backbone.network, NORMALISATION, 10, np.random.default_rng([4, 0]))
+    kernel, bias = (np.asarray(start.linear.kernel[...], float), np.asarray(start.linear.bias[...], float))
+    graphdef, state = nnx.split(backbone.network)
+    normalised = (images.images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std
+    h = np.asarray(nnx.merge(graphdef, state, copy=True)(jnp.asarray(normalised, jnp.float32), views=1), float)
+    p = np.exp(h @ kernel + bias)
+    error = (p / p.sum(1, keepdims=True) - np.eye(10)[images.labels]) / 40
+    np.testing.assert_allclose(tuned.linear.bias[...], bias - 0.3 * error.sum(0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(tuned.linear.kernel[...], kernel - 0.3 * h.T @ error, rtol=1e-3, atol=1e-4)
+
+
+def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbone, images):
+    settings = FinetuneSettings(epochs=40, batch_size=20, lr=0.05)
+    tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=0)
+    found = finetune.accuracy(tuned, images.images, images.labels)
+    assert found > 0.8
+    logits = [tuned(jnp.asarray(images.images[i : i + 1]), views=0) for i in range(40)]
+    assert found == pytest.approx(np.mean(np.concatenate(logits).argmax(1) == images.labels))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A workdir with one checkpoint of a run that has made no step."""
+    workdir = tmp_path_factory.mktemp("run")
+    _, params, batch_stats = nnx.split(METHODS["simsiam"](PRETRAINING, None), nnx.Param, nnx.BatchStat)
+    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    with checkpoint.Checkpoints(workdir, read_only=False) as saved:
+        saved.save(3, arrays, {"step": 3, "epoch": 1, **metadata}, scheduled=True)
+    return workdir
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_writes_its_results(name, run, capsys):
+    settings = config.protocol(name)
+    settings.update({"train_split": "train[:60]", "test_split": "test[:30]", "label_fraction": 0.5})
+    section = PROTOCOLS[name].section
+    if "epochs" in settings[section]:
+        settings[section].epochs = 2
+    config.validate(settings)
+    records = evaluate(settings, str(run))
+    path = run / "eval" / f"{name}-digits-0.5-seed0.jsonl"
+    assert [json.loads(line) for line in path.read_text().splitlines()] == records
+    assert [record["step"] for record in records] == [0, 3]
+    for record in records:
+        assert record["protocol"] == name
+        assert record[section] == settings[section].to_dict()
+        assert 0 <= record["accuracy"] <= 1
+        assert record["n_train"] == 30
+    assert f"{PROTOCOLS[name].title} on digits, 50% of the labels (30 images)" in capsys.readouterr().out
+    jax.clear_caches()
