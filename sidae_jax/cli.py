@@ -29,11 +29,13 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
 
     def parse(argv):
         rest, given = split(argv)
-        if not {"--help", "-h", "-help"}.isdisjoint(rest):
-            _help(rest, default)
+        without_help = [argument for argument in rest if argument not in ("--help", "-h", "-help")]
+        parsed = _parse(without_help)
+        if len(without_help) < len(rest):
+            _help(default)
             sys.exit(0)
         overrides.extend(given)
-        return _parse(rest)
+        return parsed
 
     def run_quietly(_):
         if not flags.FLAGS["verbosity"].present:  # orbax reports every file it writes at level INFO
@@ -43,14 +45,26 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
     app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
 
 
-def _help(argv, default):
+def run_without_config(main: Callable[[], None]) -> None:
+    """As `run`, for a program that takes no config."""
+
+    def parse(argv):
+        wanted = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
+        if len(wanted) < len(argv):
+            app.usage(shorthelp=True, writeto_stdout=True)
+            sys.exit(0)
+        return _parse(wanted)
+
+    app.run(lambda _: _exit_on_mistake(main), flags_parser=lambda argv: _exit_on_mistake(parse, argv))
+
+
+def _help(default):
     """The program's docstring and options, and the keys of the config that the command line names."""
     app.usage(shorthelp=True, writeto_stdout=True)
-    files = [argument.partition("=")[2] for argument in argv if argument.startswith("--config=")]
-    if not files and default is None:
+    if _CONFIG.value is None and default is None:
         print("With --config=FILE.py --help lists the keys of that config too.")
         return
-    config = _load(files[-1] if files else None, default)
+    config = _load(_CONFIG.value, default)
     print("Keys of the config and their values here; --config.KEY=VALUE sets one:")
     for name in flat_keys(config):
         print(f"  {name} = {value_of(config, name)}")

@@ -23,6 +23,9 @@ _PACKAGES = ("sidae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 def open_workdir(workdir: str) -> pathlib.Path:
     """The folder, made if need be. Raises UserError where nothing can be written there."""
     folder = pathlib.Path(workdir).expanduser().absolute()
+    if special := sorted(set("[]*?") & set(str(folder))):
+        # orbax looks for the parts of a checkpoint by a pattern that has the path in it, and would save none of them
+        raise UserError(f"--workdir={workdir} has {' '.join(special)} in its path: give a folder without [ ] * ?")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

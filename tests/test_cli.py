@@ -56,7 +56,7 @@ MISTAKES = {
     "method": Mistake(
         MAIN,
         "--config=configs/digits.py:simsam --workdir={tmp}/run",
-        r"method='simsam' is unknown: wanted is one of sidae, simsiam, dae; did you mean simsiam\?",
+        r"method='simsam' is unknown: wanted is one of sidae, simsiam, dae, .*; did you mean simsiam\?",
     ),
     "data set": digits("--config.dataset=cifar", r"dataset='cifar' .*did you mean 'cifar10'\?.*; give one of .*"),
     "config file": Mistake(
@@ -78,6 +78,11 @@ MISTAKES = {
         MAIN,
         "--config=configs/digits.py --workdir=/proc/run",
         "--workdir=/proc/run cannot be written .*: give a folder of yours, such as .*",
+    ),
+    "workdir with brackets": Mistake(
+        MAIN,
+        "--config=configs/digits.py --workdir={tmp}/run[1]",
+        r"--workdir={tmp}/run\[1\] has \[ \] in its path: give a folder without \[ \] \* \?",
     ),
     "batch and devices": digits(
         "--config.batch_size=60",
@@ -150,8 +155,9 @@ def test_a_mistake_is_answered_with_one_sentence(name, answers, tmp):
     assert not (tmp / "run" / "config.json").exists()
 
 
-def test_help_lists_the_options_and_the_keys_of_the_config():
-    command = [sys.executable, "-m", MAIN, "--config=configs/digits.py:dae", "--help"]
+@pytest.mark.parametrize("config", [["--config=configs/digits.py:dae"], ["--config", "configs/digits.py:dae"]])
+def test_help_lists_the_options_and_the_keys_of_the_config(config):
+    command = [sys.executable, "-m", MAIN, *config, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "--workdir:" in done.stdout
