@@ -1,0 +1,16 @@
+"""Table 1 of the report: a two-layer MLP on frozen features, and ResNet-18 trained with labels.
+
+python -m sidae_jax.sweep --experiment=configs/experiments/report_table1.py --workdir=runs/report_table1
+"""
+
+from sidae_jax.experiments import Evaluation, Experiment, Pretraining
+
+
+def get_experiment():
+    probe = [Evaluation("mlp_eval")]
+    runs = [
+        (Pretraining(dataset, method), probe)
+        for dataset in ("mnist", "cifar10")
+        for method in ("ae", "vae", "simclr", "supervised")
+    ]
+    return Experiment("Report, Table 1: a two-layer MLP on frozen features", runs)

@@ -1,0 +1,109 @@
+"""An experiment as data: pre-training runs and the evaluations of each, as the command lines that do them.
+
+An experiment file is Python with a function get_experiment() -> Experiment; those of the papers are in
+configs/experiments. Nothing here runs anything.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Changes = Mapping[str, Any]
+
+SCALES = ("paper", "small")
+_IMAGES = 10_240  # of a small run
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """A run of sidae_jax.main: its config, such as "cifar10", its method, and the keys that differ from theirs."""
+
+    dataset: str
+    method: str
+    changes: Changes = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of its folder: cifar10-sidae-w0.25, without what is special in shells and paths."""
+        parts = [f"{key.rpartition('.')[2]}{value}" for key, value in self.changes.items()]
+        return re.sub(r"[^\w.-]", "", "-".join([self.dataset, self.method, *parts]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A run of sidae_jax.linear_eval on a pre-training's workdir: a config of configs/, and the keys that differ.
+
+    With `untrained_only` the untrained backbone alone is evaluated.
+    """
+
+    config: str
+    changes: Changes = dataclasses.field(default_factory=dict)
+    untrained_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Every run with each of its evaluations, for each seed."""
+
+    title: str
+    runs: Sequence[tuple[Pretraining, Sequence[Evaluation]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is done for one run with one seed, in this order, in the folder `name` of the sweep's workdir.
+
+    A command is the name of a module and its arguments, --workdir not among them.
+    """
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) -> list[Job]:
+    """The jobs of seeds 0 to seeds - 1; the first seed of every run comes first. `configs` holds the config files.
+
+    The scale "small" is for two CPU cores: a check that all works, no result. An experiment's own keys stand above it.
+    """
+    made = []
+    for seed in range(seeds):
+        for run, evaluations in experiment.runs:
+            settings = {**(_small_pretraining(run) if scale == "small" else {}), **run.changes, "seed": seed}
+            commands = [_command("main", f"{configs}/{run.dataset}.py:{run.method}", settings)]
+            for evaluation in evaluations:
+                small = _small_evaluation(run, evaluation) if scale == "small" else {}
+                settings = {**evaluation.changes, **small, "seed": seed}
+                command = _command("linear_eval", f"{configs}/{evaluation.config}.py", settings)
+                commands.append(command + (("--step=0",) if evaluation.untrained_only else ()))
+            made.append(Job(f"{run.name}/seed{seed}", tuple(commands)))
+    return made
+
+
+def _small_pretraining(run: Pretraining) -> Changes:
+    """Four epochs; the quick stem, which the paper's methods have anyway."""
+    split = "unlabelled" if run.dataset == "stl10" and run.method != "supervised" else "train"
+    images = f"{split}[:{_IMAGES}]" if split == "unlabelled" or run.dataset != "stl10" else split
+    return {"train_split": images, "epochs": 4, "checkpoint_every": 2, "batch_size": 256, "stem": "imagenet"}
+
+
+def _small_evaluation(run: Pretraining, evaluation: Evaluation) -> Changes:
+    on = evaluation.changes.get("dataset", run.dataset)
+    small = {"train_split": "train" if on == "stl10" else f"train[:{_IMAGES}]", "test_split": "test[:5000]"}
+    return {**small, "finetune.epochs": 3} if evaluation.config == "finetune" else small
+
+
+def _command(program: str, config: str, changes: Changes) -> tuple[str, ...]:
+    keys = (f"--config.{key}={value}" for key, value in changes.items())
+    return (f"sidae_jax.{program}", f"--config={config}", *keys)
+
+
+def linear(*fractions: float, **changes: Any) -> list[Evaluation]:
+    """Linear probes with these fractions of the labels."""
+    return [Evaluation("linear_eval", {"label_fraction": fraction, **changes}) for fraction in fractions]
+
+
+def finetuning(*fractions: float, untrained_only: bool = False, **changes: Any) -> list[Evaluation]:
+    """Fine-tuning with these fractions of the labels; of the untrained backbone alone it is the supervised line."""
+    return [Evaluation("finetune", {"label_fraction": f, **changes}, untrained_only) for f in fractions]
