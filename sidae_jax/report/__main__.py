@@ -1,0 +1,85 @@
+"""Write a report of the runs under a folder: tables beside the published figures, and curves.
+
+python -m sidae_jax.report --workdir=DIR [--out=DIR/report]
+
+DIR is the workdir of a sweep, or of a run. The report is made of the runs' files alone, report.md with figures/ and
+report.html, one page that needs no other file; the same files give the same report, but for the line with the date.
+"""
+
+import datetime
+import html
+import pathlib
+
+from absl import flags
+
+from sidae_jax import cli
+from sidae_jax.errors import UserError
+from sidae_jax.workdir import open_workdir, write_text
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder with the runs, such as the workdir of a sweep.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report/ in the workdir.")
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0 2rem; }
+th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid #ddd; text-align: left; }
+td { font-variant-numeric: tabular-nums; }
+figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
+figure svg { max-width: 100%; height: auto; }
+"""
+_NOTE = (
+    "Accuracies of the last checkpoint of each run, the mean over its seeds with the standard error in brackets where "
+    "there are two seeds or more. An empty cell was not run, or not published. Published figures are those of 200 "
+    "(the report: 150) epochs on all images and five seeds: only runs of that length compare with them."
+)
+
+
+def main() -> None:
+    """Raises UserError."""
+    if _WORKDIR.value is None:
+        raise UserError("--workdir is missing: give the folder of a sweep or of a run, such as --workdir=runs/table1")
+    folder = pathlib.Path(_WORKDIR.value).expanduser().absolute()
+    try:
+        from sidae_jax.report import figures
+    except ImportError as error:
+        raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
+    from sidae_jax.report import results, tables
+
+    rows = results.read(folder) if folder.is_dir() else []
+    if not rows:
+        raise UserError(
+            f"--workdir={_WORKDIR.value} holds no results: evaluate its runs by sidae_jax.linear_eval first"
+        )
+    summaries = results.summarise(rows)
+    made = tables.tables(summaries)
+    drawn = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)
+    drawn |= figures.training_curves(folder)
+    out = open_workdir(_OUT.value or str(folder / "report"))
+    date = f"Made on {datetime.date.today().isoformat()}."
+    names = {title: f"figures/{number:02d}.svg" for number, title in enumerate(drawn, start=1)}
+    (out / "figures").mkdir(exist_ok=True)
+    for title, name in names.items():
+        write_text(out / name, drawn[title])
+
+    parts = [f"# {folder.name}", date, _NOTE, "## Tables", *(tables.markdown(table).strip() for table in made)]
+    parts += ["## Curves", *(f"### {title}\n\n![{title}]({name})" for title, name in names.items())]
+    write_text(out / "report.md", "\n\n".join(parts) + "\n")
+    write_text(out / "report.html", _page(folder.name, date, made, drawn))
+    print(f"{len(made)} tables and {len(drawn)} figures of {len(rows)} results in {out}/report.html")
+
+
+def _page(name, date, made, drawn) -> str:
+    body = [f"<h1>{html.escape(name)}</h1>", f"<p>{date}</p>", f"<p>{_NOTE}</p>", "<h2>Tables</h2>"]
+    for table in made:
+        cells = [(table.header, "th"), *((row, "td") for row in table.rows)]
+        lines = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for row, tag in cells)
+        body.append(f"<h3>{html.escape(table.title)}</h3>")
+        body.append("<table>" + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table>")
+    body.append("<h2>Curves</h2>")
+    body += [f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in drawn.items()]
+    head = f'<meta charset="utf-8"><title>{html.escape(name)}</title><style>{_STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+if __name__ == "__main__":
+    cli.run_without_config(main)

@@ -1,0 +1,90 @@
+"""The result files under a folder of runs, as rows, and their means over seeds."""
+
+import dataclasses
+import itertools
+import json
+import math
+import pathlib
+from collections.abc import Iterable
+
+from absl import logging
+
+from sidae_jax.evaluation import results
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Measured:
+    """What was measured: all of it but the seed. `label` names the run where several differ in nothing else here."""
+
+    protocol: str
+    evaluated_on: str
+    label_fraction: float
+    pretrained_on: str
+    method: str
+    w: float | None
+    label: str
+    step: int
+    epoch: float
+    images: str  # of the pre-training: its split
+    n_train: int
+    n_test: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Accuracies in per cent over seeds; the standard error (n - 1 in its variance) needs two."""
+
+    measured: Measured
+    seeds: int
+    mean: float
+    standard_error: float | None
+
+
+def read(folder: pathlib.Path) -> list[tuple[Measured, int, float]]:
+    """(what, the pre-training's seed, accuracy in [0, 1]) of every line of every result file, in a fixed order.
+
+    A run is a folder with config.json and eval/; a config that cannot be read is left out, with a warning.
+    """
+    rows = []
+    for path in sorted(folder.rglob("config.json")):
+        try:
+            config = json.loads(path.read_text())["config"]
+            run = {key: config[key] for key in ("dataset", "method", "seed", "train_split")}
+        except (ValueError, KeyError, TypeError) as error:
+            logging.warning("%s is damaged, its run is left out: %s", path, error)
+            continue
+        label = path.parent.relative_to(folder).as_posix().removesuffix(f"/seed{run['seed']}")
+        for file in sorted((path.parent / "eval").glob("*.jsonl")):
+            for record in results.read(file):
+                measured = Measured(
+                    protocol=record["protocol"],
+                    evaluated_on=record["dataset"],
+                    label_fraction=record["label_fraction"],
+                    pretrained_on=run["dataset"],
+                    method=run["method"],
+                    w=config.get("w"),
+                    label=label,
+                    step=record["step"],
+                    epoch=record["epoch"],
+                    images=run["train_split"],
+                    n_train=record["n_train"],
+                    n_test=record["n_test"],
+                )
+                rows.append((measured, run["seed"], record["accuracy"]))
+    return rows
+
+
+def summarise(rows: Iterable[tuple[Measured, int, float]]) -> list[Summary]:
+    """One for each thing measured, in the order of `Measured`."""
+    ordered = sorted(rows, key=lambda row: (_sortable(row[0]), row[1]))
+    summaries = []
+    for measured, group in itertools.groupby(ordered, key=lambda row: row[0]):
+        accuracies = [100 * accuracy for _, _, accuracy in group]
+        n, mean = len(accuracies), sum(accuracies) / len(accuracies)
+        variance = sum((accuracy - mean) ** 2 for accuracy in accuracies) / (n - 1) if n > 1 else None
+        summaries.append(Summary(measured, n, mean, None if variance is None else math.sqrt(variance / n)))
+    return summaries
+
+
+def _sortable(measured: Measured):
+    return tuple((value is not None, value) for value in dataclasses.astuple(measured))

@@ -1,0 +1,105 @@
+"""Tables of accuracies, ours beside the published ones; what was not run stays empty."""
+
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sidae_jax.evaluation.settings import PROTOCOLS
+from sidae_jax.report.results import Measured, Summary
+
+HEADER = (
+    *("pre-training", "on", "images", "epochs", "seeds", "ours, %", "untrained, %"),
+    *("published, %", "published in"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells are texts; an empty one was not run, or not published."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...] = HEADER
+
+
+def published() -> list[dict[str, Any]]:
+    """The papers' figures, in per cent: published.json."""
+    return json.loads(importlib.resources.files("sidae_jax.report").joinpath("published.json").read_text())
+
+
+def tables(summaries: Sequence[Summary]) -> list[Table]:
+    """One for each protocol, evaluated data set and fraction of labels: the last checkpoint of each run.
+
+    Published figures of that table for which nothing was run have rows of their own, with our cells empty.
+    """
+    keys = sorted({_key(s.measured) for s in summaries})
+    return [_table(key, [s for s in summaries if _key(s.measured) == key]) for key in keys]
+
+
+def _key(measured: Measured) -> tuple[str, str, float]:
+    return measured.protocol, measured.evaluated_on, measured.label_fraction
+
+
+def _table(key, summaries) -> Table:
+    protocol, on, fraction = key
+    left = [row for row in published() if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
+    rows = []
+    for run, of_run in _by_run(summaries).items():
+        last = max(of_run, key=lambda s: s.measured.step)
+        untrained = next((s for s in of_run if s.measured.step == 0), None)
+        theirs = [row for row in left if _same_pretraining(row, last.measured)]
+        left = [row for row in left if row not in theirs]
+        trained = last.measured.step > 0
+        rows.append(
+            (
+                run,
+                last.measured.pretrained_on,
+                last.measured.images,
+                f"{last.measured.epoch:g}" if trained else "",
+                str(last.seeds),
+                percent(last) if trained else "",
+                percent(untrained) if untrained else "",
+                " / ".join(_percent(row["accuracy"], row["standard_error"]) for row in theirs),
+                ", ".join(row["source"] for row in theirs),
+            )
+        )
+    for row in left:
+        name = row["method"] if row["w"] is None else f"{row['method']}, w = {row['w']:g}"
+        figure = _percent(row["accuracy"], row["standard_error"])
+        rows.append((name, row["pretrained_on"], "", "", "", "", "", figure, row["source"]))
+    n_train, n_test = summaries[0].measured.n_train, summaries[0].measured.n_test
+    title = f"{PROTOCOLS[protocol].title} on {on}, {100 * fraction:g}% of the labels"
+    return Table(f"{title} ({n_train} images), {n_test} test images", tuple(rows))
+
+
+def _by_run(summaries) -> dict[str, list[Summary]]:
+    runs = {}
+    for summary in summaries:
+        runs.setdefault(summary.measured.label, []).append(summary)
+    return runs
+
+
+def _same_pretraining(row, measured: Measured) -> bool:
+    """A published weight is that of the run; methods without a weight have None in both."""
+    return (row["pretrained_on"], row["method"], row["w"]) == (measured.pretrained_on, measured.method, measured.w)
+
+
+def percent(summary: Summary) -> str:
+    """64.75 (0.27), the standard error in brackets; without one seed alone was run."""
+    return _percent(summary.mean, summary.standard_error)
+
+
+def _percent(mean: float, standard_error: float | None) -> str:
+    return f"{mean:.2f}" if standard_error is None else f"{mean:.2f} ({standard_error:.2f})"
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table under its title."""
+    lines = [f"### {table.title}", "", _line(table.header), _line(["---"] * len(table.header))]
+    return "\n".join([*lines, *(_line(row) for row in table.rows)]) + "\n"
+
+
+def _line(cells) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

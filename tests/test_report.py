@@ -1,0 +1,147 @@
+"""The report: means and errors by hand, the papers' figures, and the pages, from result files alone."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sidae_jax.report import figures, results, tables
+
+ROOT = pathlib.Path(__file__).parent.parent
+ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
+    ("sidae", 0.5): [[0.2, 0.4, 0.60], [0.2, 0.5, 0.62], [0.2, 0.6, 0.67]],
+    ("sidae", 0.25): [[0.2, 0.3, 0.5]],
+    ("simsiam", None): [[0.2, 0.3, 0.4], [0.3, 0.4, 0.5]],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What a sweep leaves, but for its checkpoints."""
+    folder = tmp_path_factory.mktemp("runs")
+    for (method, w), seeds in ACCURACIES.items():
+        for seed, accuracies in enumerate(seeds):
+            run = folder / f"cifar10-{method}{'' if w is None else f'-w{w}'}" / f"seed{seed}"
+            (run / "eval").mkdir(parents=True)
+            config = {"dataset": "cifar10", "method": method, "seed": seed, "train_split": "train[:64]"}
+            config |= {} if w is None else {"w": w}
+            (run / "config.json").write_text(json.dumps({"config": config}))
+            lines = [{"step": step, "epoch": step / 20, "loss": 1 / step, "feature_std": 0.9} for step in (10, 20, 40)]
+            (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            common = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50, "n_test": 30}
+            path = run / "eval" / f"linear-cifar10-1-seed{seed}.jsonl"
+            for step, accuracy in zip((0, 20, 40), accuracies, strict=True):
+                with path.open("a") as file:
+                    file.write(json.dumps({**common, "step": step, "epoch": step / 20, "accuracy": accuracy}) + "\n")
+    return folder
+
+
+def test_means_and_standard_errors(folder):
+    found = {(s.measured.label, s.measured.step): s for s in results.summarise(results.read(folder))}
+    assert len(found) == 9
+    last = found["cifar10-sidae-w0.5", 40]
+    assert (last.seeds, last.mean) == (3, pytest.approx(63))
+    assert last.standard_error == pytest.approx(100 * np.std([0.6, 0.62, 0.67], ddof=1) / 3**0.5)
+    assert found["cifar10-sidae-w0.25", 40].standard_error is None
+    assert found["cifar10-simsiam", 0].mean == pytest.approx(25)
+
+
+def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_not_run(folder):
+    (table,) = tables.tables(results.summarise(results.read(folder)))
+    assert table.title == "linear probe on cifar10, 100% of the labels (50 images), 30 test images"
+    on_cifar10 = [row for row in table.rows if row[1] == "cifar10"]  # others: published pre-training on STL-10
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in on_cifar10}
+    assert len(rows) == len(on_cifar10) == len(table.rows) - (3 + 5)
+    ours = rows["cifar10-sidae-w0.5"]
+    assert (ours["ours, %"], ours["seeds"], ours["epochs"]) == ("63.00 (2.08)", "3", "2")
+    assert (ours["published, %"], ours["untrained, %"]) == ("64.75 (0.27) / 64.75 (0.27)", "20.00 (0.00)")
+    assert rows["cifar10-sidae-w0.25"]["ours, %"] == "50.00"
+    assert rows["cifar10-sidae-w0.25"]["published, %"] == "66.14 (0.18)"
+    assert rows["cifar10-simsiam"]["published in"] == "paper, Table 1"
+    assert (rows["dae"]["ours, %"], rows["dae"]["published, %"]) == ("", "57.44 (0.31)")
+    assert (rows["sidae, w = 0.125"]["ours, %"], rows["sidae, w = 0.125"]["published, %"]) == ("", "66.20 (0.31)")
+    text = tables.markdown(table)
+    assert text.splitlines()[4].startswith("| cifar10-sidae-w0.25 | cifar10 | train[:64] | 2 | 1 | 50.00 | 20.00 |")
+    assert {line.count("|") for line in text.splitlines()[2:]} == {10}
+
+
+def test_the_published_figures_are_those_of_the_papers():
+    """Spot checks by eye, and that each table is whole."""
+    rows = tables.published()
+    by_source = {}
+    for row in rows:
+        by_source.setdefault(row["source"].partition(" (")[0], []).append(row)
+        assert 0 < row["accuracy"] < 100
+        assert row["protocol"] in ("linear", "mlp")
+    assert {source: len(found) for source, found in by_source.items()} == {
+        "paper, Table 1": 4 * 2 * 3,
+        "paper, Appendix A, Table 1": 4 * 2 * 5,
+        "report, Table 1": 2 * 4,
+    }
+
+    def figure(**wanted):
+        (row,) = (row for row in rows if wanted.items() <= row.items())
+        return row["accuracy"], row["standard_error"]
+
+    table1 = {"source": "paper, Table 1", "evaluated_on": "mnist", "label_fraction": 0.01, "method": "simsiam"}
+    assert figure(**table1) == (79.42, 5.15)
+    appendix = {"source": "paper, Appendix A, Table 1", "pretrained_on": "stl10", "evaluated_on": "cifar10"}
+    assert figure(**appendix, w=0.875) == (61.59, 0.20)
+    assert figure(source="report, Table 1", evaluated_on="cifar10", method="simclr") == (81.9, None)
+
+
+def texts(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
+    summaries = results.summarise(results.read(folder))
+    ((title, svg),) = figures.accuracy_by_epoch(summaries).items()
+    assert title == "linear probe on cifar10, 100% of the labels"
+    labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
+    assert labels <= set(texts(svg))
+    assert "epochs of pre-training on cifar10 (0: untrained)" in texts(svg)
+    ((title, svg),) = figures.accuracy_by_weight(summaries).items()
+    assert title.startswith("The weight w: linear probe")
+    assert "w (0: SimSiam, 1: denoising autoencoder)" in texts(svg)
+    curves = figures.training_curves(folder)
+    assert [title.partition(" ")[0] for title in curves] == ["Loss", "Collapse"]
+
+
+def report(*arguments):
+    command = [sys.executable, "-m", "sidae_jax.report", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path):
+    for name in ("one", "two"):
+        ended = report(f"--workdir={folder}", f"--out={tmp_path / name}")
+        assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"1 tables and 4 figures of 18 results in {tmp_path}/two/report.html\n"
+    names = ["figures/01.svg", "figures/02.svg", "figures/03.svg", "figures/04.svg", "report.html", "report.md"]
+    for folder_of in ("one", "two"):
+        files = sorted(p.relative_to(tmp_path / folder_of).as_posix() for p in (tmp_path / folder_of).rglob("*.*"))
+        assert files == names
+
+    def lines(folder_of, name):
+        return [line for line in (tmp_path / folder_of / name).read_text().splitlines() if "Made on" not in line]
+
+    for name in names:
+        assert lines("one", name) == lines("two", name)
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") == 4
+    assert "src=" not in page
+    assert "<td>63.00 (2.08)</td>" in page
+
+
+def test_a_folder_without_results_is_told(tmp_path):
+    for arguments, says in (([], "--workdir is missing"), ([f"--workdir={tmp_path}"], "holds no results")):
+        ended = report(*arguments)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("error: ")
+        assert says in ended.stderr
+    assert not list(tmp_path.iterdir())
