@@ -108,6 +108,10 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
     ((title, svg),) = figures.accuracy_by_weight(summaries).items()
     assert title.startswith("The weight w: linear probe")
     assert "w (0: SimSiam, 1: denoising autoencoder)" in texts(svg)
+    for number, text in enumerate(("", '{"step": 1, "epoch": 0.1, "lo')):  # runs that have just begun
+        begun = folder / f"cifar10-dae{number}" / "seed0"
+        begun.mkdir(parents=True)
+        (begun / "metrics.jsonl").write_text(text)
     curves = figures.training_curves(folder)
     assert [title.partition(" ")[0] for title in curves] == ["Loss", "Collapse"]
 

@@ -73,7 +73,9 @@ def training_curves(folder: pathlib.Path) -> dict[str, str]:
     runs = {}
     for path in sorted(folder.rglob("metrics.jsonl")):
         name = path.parent.relative_to(folder).as_posix().rpartition("/seed")[0] or path.parent.name
-        runs.setdefault(name, []).append([json.loads(line) for line in path.read_text().splitlines()])
+        if lines := path.read_text().splitlines(keepends=True):
+            # the last line of a run that goes on may not be whole yet
+            runs.setdefault(name, []).append([json.loads(line) for line in lines if line.endswith("\n")])
     figures = {}
     for key, title in (("loss", "Loss"), ("feature_std", "Collapse measure: 0 collapsed, 1 healthy")):
         if not runs:
@@ -81,7 +83,7 @@ def training_curves(folder: pathlib.Path) -> dict[str, str]:
         figure, axes = _figure()
         for (name, seeds), (colour, _) in zip(sorted(runs.items()), _cycle(), strict=False):
             for i, records in enumerate(seeds):
-                epochs, values = zip(*((r["epoch"], r[key]) for r in records), strict=True)
+                epochs, values = [r["epoch"] for r in records], [r[key] for r in records]
                 axes.plot(epochs, values, color=colour, linewidth=1, label=None if i else name)
         axes.set_xlabel("epoch")
         figures[f"{title} during pre-training"] = _finish(figure, axes, ylabel=key)
