@@ -69,6 +69,14 @@ def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_no
     assert {line.count("|") for line in text.splitlines()[2:]} == {10}
 
 
+def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
+    task = ("finetune", "mnist", 1.0, "mnist", "sidae", 0.5, "mnist-sidae", 0, 0.0, "train", 50, 30)
+    (table,) = tables.tables([results.Summary(results.Measured(*task), 2, 98.5, 0.5)])
+    (row,) = table.rows
+    cells = dict(zip(table.header, row, strict=True))
+    assert (cells["pre-training"], cells["ours, %"], cells["on"]) == ("supervised, from scratch", "98.50 (0.50)", "")
+
+
 def test_the_published_figures_are_those_of_the_papers():
     """Spot checks by eye, and that each table is whole."""
     rows = tables.published()

@@ -52,6 +52,10 @@ def _table(key, summaries) -> Table:
         theirs = [row for row in left if _same_pretraining(row, last.measured)]
         left = [row for row in left if row not in theirs]
         trained = last.measured.step > 0
+        if protocol == "finetune" and not trained:
+            figure = ("", "", str(last.seeds), percent(last), "", "", "")
+            rows.append(("supervised, from scratch", "", *figure))
+            continue
         rows.append(
             (
                 run,
@@ -62,7 +66,7 @@ def _table(key, summaries) -> Table:
                 percent(last) if trained else "",
                 percent(untrained) if untrained else "",
                 " / ".join(_percent(row["accuracy"], row["standard_error"]) for row in theirs),
-                ", ".join(row["source"] for row in theirs),
+                " / ".join(row["source"] for row in theirs),
             )
         )
     for row in left:
