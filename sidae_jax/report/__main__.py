@@ -30,8 +30,8 @@ figure svg { max-width: 100%; height: auto; }
 _NOTE = (
     "Accuracies of the last checkpoint of each run, the mean over its seeds with the standard error in brackets where "
     "there are two seeds or more. An empty cell was not run, or not published. Published figures are those of 200 "
-    "epochs on all images and five seeds (the report's: 150 epochs, its seeds not said): only runs of that length compare "
-    "with them."
+    "epochs on all images and five seeds (the report's: 150 epochs, its seeds not said): only runs of that length "
+    "compare with them."
 )
 
 
