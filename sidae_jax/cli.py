@@ -29,9 +29,9 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
 
     def parse(argv):
         rest, given = split(argv)
-        without_help = [argument for argument in rest if argument not in ("--help", "-h", "-help")]
-        parsed = _parse(without_help)
-        if len(without_help) < len(rest):
+        rest, help_wanted = _without_help(rest)
+        parsed = _parse(rest)
+        if help_wanted:
             _help(default)
             sys.exit(0)
         overrides.extend(given)
@@ -49,13 +49,19 @@ def run_without_config(main: Callable[[], None]) -> None:
     """As `run`, for a program that takes no config."""
 
     def parse(argv):
-        wanted = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
-        if len(wanted) < len(argv):
+        rest, help_wanted = _without_help(argv)
+        if help_wanted:
             app.usage(shorthelp=True, writeto_stdout=True)
             sys.exit(0)
-        return _parse(wanted)
+        return _parse(rest)
 
     app.run(lambda _: _exit_on_mistake(main), flags_parser=lambda argv: _exit_on_mistake(parse, argv))
+
+
+def _without_help(argv):
+    """The other arguments, and whether one asks for help."""
+    rest = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
+    return rest, len(rest) < len(argv)
 
 
 def _help(default):

@@ -9,21 +9,16 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import checkpoint, data
-from sidae_jax.config import pretraining
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import config, finetune, knn, mlp_probe
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
 from sidae_jax.evaluation.training import train
-from sidae_jax.methods import METHODS
 from sidae_jax.networks.layers import Linear
-from sidae_jax.normalisation import Normalisation
-
-PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32)
-NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +27,10 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def backbone(images):
+def backbone():
     metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
-    return backbones.untrained(metadata, images.images)
+    # statistics of other images than those it is tuned on: of the same ones the first layer's would not move
+    return backbones.untrained(metadata, data.load("digits", "train[40:80]").images)
 
 
 @pytest.fixture
@@ -159,13 +155,7 @@ def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbo
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A workdir with one checkpoint of a run that has made no step."""
-    workdir = tmp_path_factory.mktemp("run")
-    _, params, batch_stats = nnx.split(METHODS["simsiam"](PRETRAINING, None), nnx.Param, nnx.BatchStat)
-    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
-    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
-    with checkpoint.Checkpoints(workdir, read_only=False) as saved:
-        saved.save(3, arrays, {"step": 3, "epoch": 1, **metadata}, scheduled=True)
-    return workdir
+    return save(tmp_path_factory.mktemp("run"), {3: state_arrays()})
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from sidae_jax.evaluation.backbone import Backbone, features, normalise
+from sidae_jax.evaluation.linear_probe import share_right
 from sidae_jax.evaluation.settings import FinetuneSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.layers import Linear
@@ -48,8 +49,7 @@ def finetune(
 def accuracy(classifier: Classifier, images: UInt8[np.ndarray, "n 32 32 3"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of the images whose largest logit, in evaluation mode, is their label's."""
     h = features(Backbone(classifier.backbone, classifier.by), images)
-    logits = classifier.linear(jnp.asarray(h))
-    return float(np.mean(np.argmax(np.asarray(logits), -1) == labels))
+    return share_right(classifier.linear(jnp.asarray(h)), labels)
 
 
 @functools.lru_cache

@@ -66,4 +66,9 @@ def logits(layer: dict[str, Array], features: Float[Array, "n d"]) -> Float[Arra
 
 def accuracy(layer: dict[str, Array], features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit is their label's."""
-    return float(np.mean(np.argmax(np.asarray(logits(layer, jnp.asarray(features))), -1) == labels))
+    return share_right(logits(layer, jnp.asarray(features)), labels)
+
+
+def share_right(logits: Float[Array, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
+    """The share of examples whose largest logit is their label's."""
+    return float(np.mean(np.argmax(np.asarray(logits), -1) == labels))

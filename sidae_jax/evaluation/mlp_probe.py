@@ -8,6 +8,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from sidae_jax.evaluation.linear_probe import share_right
 from sidae_jax.evaluation.settings import MlpSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.batch_norm import BatchNorm
@@ -37,8 +38,7 @@ def train_mlp(
 
 def accuracy(mlp: Mlp, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit, in evaluation mode, is their label's."""
-    logits = mlp(jnp.asarray(features), views=0)
-    return float(np.mean(np.argmax(np.asarray(logits), -1) == labels))
+    return share_right(mlp(jnp.asarray(features), views=0), labels)
 
 
 @functools.lru_cache

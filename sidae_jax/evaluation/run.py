@@ -14,7 +14,7 @@ from sidae_jax.evaluation import results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
-from sidae_jax.evaluation.settings import PROTOCOLS
+from sidae_jax.evaluation.settings import PROTOCOLS, task_title
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.workdir import open_workdir
 
@@ -57,7 +57,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
             records.append(where | evaluation.measure(backbone, f"step{step}"))
             results.add(path, records[-1])
     results.print_table(
-        f"{title} on {dataset}, {100 * config.label_fraction:g}% of the labels "
+        f"{task_title(config.protocol, dataset, config.label_fraction)} "
         f"({records[0]['n_train']} images), {records[0]['n_test']} test images",
         records,
     )

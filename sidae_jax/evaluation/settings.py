@@ -52,3 +52,8 @@ PROTOCOLS = {
     "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py"),
     "finetune": Protocol("fine-tuning", "finetune", FinetuneSettings, "configs/finetune.py"),
 }
+
+
+def task_title(protocol: str, dataset: str, label_fraction: float) -> str:
+    """linear probe on cifar10, 1% of the labels."""
+    return f"{PROTOCOLS[protocol].title} on {dataset}, {100 * label_fraction:g}% of the labels"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import matplotlib
 from matplotlib.figure import Figure
 
-from sidae_jax.evaluation.settings import PROTOCOLS
-from sidae_jax.report.results import Summary
+from sidae_jax.evaluation.settings import task_title
+from sidae_jax.report.results import Summary, by_run
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers for print
 _STYLES = [
@@ -26,10 +26,7 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
     figures = {}
     for key in sorted({_task(s) for s in summaries}):
         protocol, on, fraction, pretrained_on = key
-        curves = {}
-        for summary in summaries:
-            if _task(summary) == key:
-                curves.setdefault(summary.measured.label, []).append(summary)
+        curves = by_run(s for s in summaries if _task(s) == key)
         if max(len(curve) for curve in curves.values()) < 3:  # untrained and one checkpoint are no curve
             continue
         figure, axes = _figure()
@@ -43,7 +40,7 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
         if scratch:
             axes.axhline(sum(scratch) / len(scratch), color="#555555", linestyle="--", label="supervised, from scratch")
         axes.set_xlabel(f"epochs of pre-training on {pretrained_on} (0: untrained)")
-        figures[f"{PROTOCOLS[protocol].title} on {on}, {100 * fraction:g}% of the labels"] = _finish(figure, axes)
+        figures[task_title(protocol, on, fraction)] = _finish(figure, axes)
     return figures
 
 
@@ -63,8 +60,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
         figure, axes = _figure()
         _draw(axes, sorted(points.items()), f"pre-trained on {pretrained_on}", *_STYLES[0])
         axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
-        title = f"The weight w: {PROTOCOLS[protocol].title} on {on}, {100 * fraction:g}% of the labels"
-        figures[title] = _finish(figure, axes)
+        figures[f"The weight w: {task_title(protocol, on, fraction)}"] = _finish(figure, axes)
     return figures
 
 

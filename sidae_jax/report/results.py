@@ -86,5 +86,13 @@ def summarise(rows: Iterable[tuple[Measured, int, float]]) -> list[Summary]:
     return summaries
 
 
+def by_run(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
+    """Those of each run, by its label."""
+    runs = {}
+    for summary in summaries:
+        runs.setdefault(summary.measured.label, []).append(summary)
+    return runs
+
+
 def _sortable(measured: Measured):
     return tuple((value is not None, value) for value in dataclasses.astuple(measured))

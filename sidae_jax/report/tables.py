@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sidae_jax.evaluation.settings import PROTOCOLS
-from sidae_jax.report.results import Measured, Summary
+from sidae_jax.evaluation.settings import task_title
+from sidae_jax.report.results import Measured, Summary, by_run
 
 HEADER = (
     *("pre-training", "on", "images", "epochs", "seeds", "ours, %", "untrained, %"),
@@ -34,19 +34,19 @@ def tables(summaries: Sequence[Summary]) -> list[Table]:
 
     Published figures of that table for which nothing was run have rows of their own, with our cells empty.
     """
-    keys = sorted({_key(s.measured) for s in summaries})
-    return [_table(key, [s for s in summaries if _key(s.measured) == key]) for key in keys]
+    keys, theirs = sorted({_key(s.measured) for s in summaries}), published()
+    return [_table(key, [s for s in summaries if _key(s.measured) == key], theirs) for key in keys]
 
 
 def _key(measured: Measured) -> tuple[str, str, float]:
     return measured.protocol, measured.evaluated_on, measured.label_fraction
 
 
-def _table(key, summaries) -> Table:
-    protocol, on, fraction = key
-    left = [row for row in published() if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
+def _table(key, summaries, every_published) -> Table:
+    protocol = key[0]
+    left = [row for row in every_published if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
     rows = []
-    for run, of_run in _by_run(summaries).items():
+    for run, of_run in by_run(summaries).items():
         last = max(of_run, key=lambda s: s.measured.step)
         untrained = next((s for s in of_run if s.measured.step == 0), None)
         theirs = [row for row in left if _same_pretraining(row, last.measured)]
@@ -74,15 +74,7 @@ def _table(key, summaries) -> Table:
         figure = _percent(row["accuracy"], row["standard_error"])
         rows.append((name, row["pretrained_on"], "", "", "", "", "", figure, row["source"]))
     n_train, n_test = summaries[0].measured.n_train, summaries[0].measured.n_test
-    title = f"{PROTOCOLS[protocol].title} on {on}, {100 * fraction:g}% of the labels"
-    return Table(f"{title} ({n_train} images), {n_test} test images", tuple(rows))
-
-
-def _by_run(summaries) -> dict[str, list[Summary]]:
-    runs = {}
-    for summary in summaries:
-        runs.setdefault(summary.measured.label, []).append(summary)
-    return runs
+    return Table(f"{task_title(*key)} ({n_train} images), {n_test} test images", tuple(rows))
 
 
 def _same_pretraining(row, measured: Measured) -> bool:
