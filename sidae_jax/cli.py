@@ -37,12 +37,7 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
         overrides.extend(given)
         return parsed
 
-    def run_quietly(_):
-        if not flags.FLAGS["verbosity"].present:  # orbax reports every file it writes at level INFO
-            logging.set_verbosity(logging.WARNING)
-        _exit_on_mistake(lambda: main(load_config(_CONFIG.value, overrides, default)))
-
-    app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
+    _run(lambda: main(load_config(_CONFIG.value, overrides, default)), parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
@@ -55,7 +50,16 @@ def run_without_config(main: Callable[[], None]) -> None:
             sys.exit(0)
         return _parse(rest)
 
-    app.run(lambda _: _exit_on_mistake(main), flags_parser=lambda argv: _exit_on_mistake(parse, argv))
+    _run(main, parse)
+
+
+def _run(main, parse):
+    def run_quietly(_):
+        if not flags.FLAGS["verbosity"].present:  # orbax reports every file it writes at level INFO
+            logging.set_verbosity(logging.WARNING)
+        _exit_on_mistake(main)
+
+    app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
 
 
 def _without_help(argv):
@@ -142,20 +146,23 @@ def _load(path_and_argument, default):
             raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
         return default()
     path, colon, argument = path_and_argument.partition(":")
-    if not os.path.isfile(path):
-        raise UserError(
-            f"--config={path_and_argument} names no file in {os.getcwd()}: give the path of a config, "
-            "such as configs/cifar10.py"
-        )
-    if not path.endswith(".py") or "get_config" not in (module := runpy.run_path(path)):
-        raise UserError(f"--config={path} defines no get_config: give a config file, such as configs/cifar10.py")
+    get_config = load_function("config", path, "get_config", "configs/cifar10.py")
     arguments = [argument] if colon else []
     try:
-        inspect.signature(module["get_config"]).bind(*arguments)
+        inspect.signature(get_config).bind(*arguments)
     except TypeError as error:
         fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
         raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
-    return module["get_config"](*arguments).lock()
+    return get_config(*arguments).lock()
+
+
+def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
+    """The function `name` of the Python file that was given as --flag=path. Raises UserError, which names `example`."""
+    if not os.path.isfile(path):
+        raise UserError(f"--{flag}={path} names no file in {os.getcwd()}: give the path of one such as {example}")
+    if not path.endswith(".py") or name not in (module := runpy.run_path(path)):
+        raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
+    return module[name]
 
 
 def _override(config: ConfigDict, name: str, text: str) -> None:

@@ -64,8 +64,10 @@ def single_seeds(config: ConfigDict) -> list[ConfigDict]:
 
 
 def view_settings(config: ConfigDict) -> ViewSettings:
-    """config.views as the views take them."""
-    return ViewSettings(**config.views)
+    """config.views as the views take them; in the config of a checkpoint, which was JSON, the pairs are lists."""
+    return ViewSettings(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in config.views.items()}
+    )
 
 
 def validate(config: ConfigDict) -> None:

@@ -63,7 +63,8 @@ class Job:
 
 
 def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) -> list[Job]:
-    """The jobs of seeds 0 to seeds - 1; the first seed of every run comes first. `configs` holds the config files.
+    """The jobs of seeds 0 to seeds - 1; the first seed of every run comes first, and with what the report's pictures
+    need. `configs` holds the config files.
 
     The scale "small" is for two CPU cores: a check that all works, no result. An experiment's own keys stand above it.
     """
@@ -77,6 +78,8 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
                 settings = {**evaluation.changes, **small, "seed": seed}
                 command = _command("linear_eval", f"{configs}/{evaluation.config}.py", settings)
                 commands.append(command + (("--step=0",) if evaluation.untrained_only else ()))
+            if seed == 0:
+                commands.append(("sidae_jax.pictures",))
             made.append(Job(f"{run.name}/seed{seed}", tuple(commands)))
     return made
 

@@ -9,7 +9,6 @@ array job. A run that fails does not stop the others; it is named at the end, an
 import fcntl
 import json
 import pathlib
-import runpy
 import shlex
 import signal
 import subprocess
@@ -55,14 +54,9 @@ def _jobs() -> list[Job]:
     for name, value in (("experiment", _EXPERIMENT.value), ("workdir", _WORKDIR.value)):
         if value is None:
             raise UserError(f"--{name} is missing: --help shows how it is given")
-    path = pathlib.Path(_EXPERIMENT.value)
-    if not path.is_file():
-        raise UserError(f"--experiment={path} is no file: give one such as configs/experiments/table1.py")
-    module = runpy.run_path(str(path))
-    if "get_experiment" not in module:
-        raise UserError(f"--experiment={path} defines no get_experiment: see configs/experiments/table1.py")
+    load = cli.load_function("experiment", _EXPERIMENT.value, "get_experiment", "configs/experiments/table1.py")
     one_of("scale", _SCALE.value, experiments.SCALES)
-    experiment = module["get_experiment"]()
+    experiment, path = load(), pathlib.Path(_EXPERIMENT.value)
     configs = next((p for p in path.absolute().parents if (p / "linear_eval.py").exists()), None)
     if configs is None:
         raise UserError(f"--experiment={path} lies in no folder beside the configs: put it under configs/experiments")

@@ -113,8 +113,13 @@ def _versions() -> dict[str, str]:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write the file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes | memoryview) -> None:
+    """Write the file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 

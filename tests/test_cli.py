@@ -62,7 +62,7 @@ MISTAKES = {
     "config file": Mistake(
         MAIN,
         "--config configs/nope.py --workdir={tmp}/run",
-        "--config=configs/nope.py names no file in {root}: give the path of a config, such as configs/cifar10.py",
+        "--config=configs/nope.py names no file in {root}: give the path of one such as configs/cifar10.py",
     ),
     "no workdir": Mistake(
         MAIN,

@@ -1,5 +1,7 @@
 """The report: means and errors by hand, the papers' figures, and the pages, from result files alone."""
 
+import base64
+import io
 import json
 import pathlib
 import re
@@ -8,8 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sidae_jax.report import figures, results, tables
+from sidae_jax.evaluation import picture_file
+from sidae_jax.report import figures, pictures, results, tables
 
 ROOT = pathlib.Path(__file__).parent.parent
 ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
@@ -27,7 +31,7 @@ def folder(tmp_path_factory):
         for seed, accuracies in enumerate(seeds):
             run = folder / f"cifar10-{method}{'' if w is None else f'-w{w}'}" / f"seed{seed}"
             (run / "eval").mkdir(parents=True)
-            config = {"dataset": "cifar10", "method": method, "seed": seed, "train_split": "train[:64]"}
+            config = {"dataset": "cifar10", "method": method, "seed": seed, "train_split": "train[:64]", "d_hid": 2048}
             config |= {} if w is None else {"w": w}
             (run / "config.json").write_text(json.dumps({"config": config}))
             lines = [{"step": step, "epoch": step / 20, "loss": 1 / step, "feature_std": 0.9} for step in (10, 20, 40)]
@@ -37,11 +41,34 @@ def folder(tmp_path_factory):
             for step, accuracy in zip((0, 20, 40), accuracies, strict=True):
                 with path.open("a") as file:
                     file.write(json.dumps({**common, "step": step, "epoch": step / 20, "accuracy": accuracy}) + "\n")
+            picture_file.write(run / "eval" / picture_file.NAME, coloured(0 if method == "simsiam" else 8))
     return folder
 
 
+def colour(kind, i):
+    """Of one kind of picture of the image i, not close to that of another."""
+    return np.array([60 * kind, 20 * i, 100 + 30 * (i % 2)])
+
+
+def coloured(reconstructed):
+    """Pictures of one colour each: kind 0 are the images, 1 and 2 their views, 3 and 4 the reconstructions."""
+
+    def pictures_of(kind, n=8):
+        return np.array([np.full((32, 32, 3), colour(kind, i)) for i in range(n)], np.uint8).reshape(n, 32, 32, 3)
+
+    return picture_file.Pictures(
+        epoch=2.0,
+        images=pictures_of(0),
+        views=np.stack([pictures_of(1), pictures_of(2)], 1),
+        reconstructions=np.stack([pictures_of(3, reconstructed), pictures_of(4, reconstructed)], 1),
+        tsne=np.stack([np.arange(30) % 3, np.arange(30)], 1).astype(np.float32),
+        labels=(np.arange(30) % 3).astype(np.int32),
+        class_names=np.array(["cat", "dog", "bird"]),
+    )
+
+
 def test_means_and_standard_errors(folder):
-    found = {(s.measured.label, s.measured.step): s for s in results.summarise(results.read(folder))}
+    found = {(s.measured.label, s.measured.step): s for s in results.summarise(results.read(results.runs(folder)))}
     assert len(found) == 9
     last = found["cifar10-sidae-w0.5", 40]
     assert (last.seeds, last.mean) == (3, pytest.approx(63))
@@ -51,7 +78,7 @@ def test_means_and_standard_errors(folder):
 
 
 def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_not_run(folder):
-    (table,) = tables.tables(results.summarise(results.read(folder)))
+    (table,) = tables.tables(results.summarise(results.read(results.runs(folder))))
     assert table.title == "linear probe on cifar10, 100% of the labels (50 images), 30 test images"
     on_cifar10 = [row for row in table.rows if row[1] == "cifar10"]  # others: published pre-training on STL-10
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in on_cifar10}
@@ -70,7 +97,7 @@ def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_no
 
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
-    task = ("finetune", "mnist", 1.0, "mnist", "sidae", 0.5, "mnist-sidae", 0, 0.0, "train", 50, 30)
+    task = ("finetune", "mnist", 1.0, "mnist", "sidae", 0.5, 2048, "mnist-sidae", 0, 0.0, "train", 50, 30)
     (table,) = tables.tables([results.Summary(results.Measured(*task), 2, 98.5, 0.5)])
     (row,) = table.rows
     cells = dict(zip(table.header, row, strict=True))
@@ -107,7 +134,7 @@ def texts(svg):
 
 
 def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
-    summaries = results.summarise(results.read(folder))
+    summaries = results.summarise(results.read(results.runs(folder)))
     ((title, svg),) = figures.accuracy_by_epoch(summaries).items()
     assert title == "linear probe on cifar10, 100% of the labels"
     labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
@@ -120,8 +147,93 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
         begun = folder / f"cifar10-dae{number}" / "seed0"
         begun.mkdir(parents=True)
         (begun / "metrics.jsonl").write_text(text)
-    curves = figures.training_curves(folder)
+        config = {"dataset": "cifar10", "method": "dae", "seed": 0, "train_split": "train"}
+        (begun / "config.json").write_text(json.dumps({"config": config}))
+    curves = figures.training_curves(results.runs(folder))
     assert [title.partition(" ")[0] for title in curves] == ["Loss", "Collapse"]
+
+
+def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
+    def summary(method, w, d, step, mean):
+        label = f"cifar10-{method}-d_hid{d}"
+        task = ("linear", "cifar10", 1.0, "cifar10", method, w, d, label, step, step / 10, "train", 50, 30)
+        return results.Summary(results.Measured(*task), 1, mean, None)
+
+    summaries = [summary("sidae", 0.5, d, step, d / 100 + step) for d in (512, 1024, 2048) for step in (0, 10, 20)]
+    summaries += [summary("simsiam", None, d, 20, 40.0) for d in (512, 2048)] + [summary("dae", None, 2048, 20, 30.0)]
+    ((title, svg),) = figures.accuracy_by_dimension(summaries).items()
+    assert title == "The dimension d: linear probe on cifar10, 100% of the labels"
+    assert {"512", "1024", "2048", "sidae, w = 0.5", "simsiam"} <= set(texts(svg))
+    assert "dae" not in texts(svg)
+    assert not figures.accuracy_by_weight(summaries)  # one w alone
+
+
+def embedded(svg):
+    (data,) = re.findall(r'href="data:image/png;base64,([^"]*)"', svg)
+    assert re.search(r"<image [^>]*scale\(1 -1\)", svg)  # it is stored upside down
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))[::-1]
+
+
+def middles(mosaic, rows, columns):
+    """The colour in the middle of each of the pictures."""
+    height, width = (np.array(mosaic.shape[:2]) + 2) / (rows, columns)
+    places = [[(int(height * (i + 0.45)), int(width * (j + 0.45))) for j in range(columns)] for i in range(rows)]
+    return np.array([[mosaic[place] for place in row] for row in places])
+
+
+def test_the_pictures_stand_beside_their_labels(folder):
+    seen = pictures.read(results.runs(folder))
+    assert [run.name for run, _ in seen] == ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam"]
+    assert {run.seed for run, _ in seen} == {0}
+    ((title, svg),) = pictures.augmentations(seen).items()
+    assert title == "Augmentations of cifar10"
+    assert texts(svg) == ["image", "first view", "second view"]
+    wanted = [[colour(kind, i) for i in range(8)] for kind in (0, 1, 2)]
+    np.testing.assert_array_equal(middles(embedded(svg), 3, 8), wanted)
+    ((title, svg),) = pictures.reconstructions(seen).items()
+    runs = ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5"]  # the third has no decoder
+    of_images, of_views = ([f"{run}, of the {what}" for run in runs] for what in ("image", "view"))
+    assert texts(svg) == ["image", *of_images, "view", *of_views]
+    wanted = [[colour(kind, i) for i in range(8)] for kind in (0, 3, 3, 1, 4, 4)]
+    np.testing.assert_array_equal(middles(embedded(svg), 6, 8), wanted)
+
+
+def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
+    ((title, svg),) = pictures.projections(pictures.read(results.runs(folder))).items()
+    assert title == "t-SNE of the features of 30 test images of cifar10"
+    assert sorted(texts(svg)) == sorted(
+        ["bird", "cat", "dog"]
+        + [f"{name}, seed 0, epoch 2" for name in ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")]
+    )
+
+
+def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
+    picture_file.write(tmp_path / "whole.npz", coloured(8))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(byte ^ 255 for byte in whole[middle : middle + 8]) + whole[middle + 8 :]
+    (tmp_path / "whole.npz").unlink()
+    for name, content in (("cut", whole[:middle]), ("empty", b""), ("flipped", flipped), ("text", b"no archive")):
+        path = tmp_path / name / "eval" / picture_file.NAME
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    runs = [results.Run(path.name, 0, {"dataset": "cifar10"}, path) for path in sorted(tmp_path.iterdir())]
+    assert pictures.read(runs) == []
+    assert caplog.text.count("is damaged and left out") == 4
+
+
+def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
+    for seed in (0, 1):
+        run = tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}"
+        run.mkdir(parents=True)
+        config = {"dataset": "cifar10", "method": "dae", "seed": seed, "train_split": "train"}
+        (run / "config.json").write_text(json.dumps({"config": config}))
+
+    def names(*parts):
+        return [run.name for run in results.runs(tmp_path.joinpath("sweep", *parts))]
+
+    assert names() == names("cifar10-dae") == ["cifar10-dae"] * 2
+    assert names("cifar10-dae", "seed1") == ["cifar10-dae"]
 
 
 def report(*arguments):
@@ -133,8 +245,8 @@ def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path
     for name in ("one", "two"):
         ended = report(f"--workdir={folder}", f"--out={tmp_path / name}")
         assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"1 tables and 4 figures of 18 results in {tmp_path}/two/report.html\n"
-    names = ["figures/01.svg", "figures/02.svg", "figures/03.svg", "figures/04.svg", "report.html", "report.md"]
+    assert ended.stdout == f"1 tables and 7 figures of 18 results in {tmp_path}/two/report.html\n"
+    names = [*(f"figures/{number:02d}.svg" for number in range(1, 8)), "report.html", "report.md"]
     for folder_of in ("one", "two"):
         files = sorted(p.relative_to(tmp_path / folder_of).as_posix() for p in (tmp_path / folder_of).rglob("*.*"))
         assert files == names
@@ -145,8 +257,9 @@ def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path
     for name in names:
         assert lines("one", name) == lines("two", name)
     page = (tmp_path / "one" / "report.html").read_text()
-    assert page.count("<svg") == page.count("</svg>") == 4
+    assert page.count("<svg") == page.count("</svg>") == 7
     assert "src=" not in page
+    assert set(re.findall(r'href="(.{5})', page)) <= {"data:"} | {f"#{c}" for c in re.findall(r'href="#(.{4})', page)}
     assert "<td>63.00 (2.08)</td>" in page
 
 

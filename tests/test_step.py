@@ -27,7 +27,7 @@ def images():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (40, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
     pixels = (0.7 * coarse + 0.3 * rng.integers(0, 256, (40, 32, 32, 3))).astype(np.uint8)
-    return Images(pixels, rng.integers(0, 10, 40).astype(np.int32), 10)
+    return Images(pixels, rng.integers(0, 10, 40).astype(np.int32), tuple("0123456789"))
 
 
 def devices(count):

@@ -26,12 +26,17 @@ class Images:
       images: uint8 [n, 32, 32, 3], 0..255, read-only; memory-mapped from the cache, so that a process
         holds only the pages it touches. Sums of splits ("train+test") are copied into memory.
       labels: int32 [n], 0..num_classes-1; -1 where an image has no label (stl10 "unlabelled").
-      num_classes: the number of classes of the data set, also where this slice misses some.
+      class_names: TFDS's names of the data set's classes, in the order of the labels; all of them, also
+        where this slice misses some.
     """
 
     images: UInt8[np.ndarray, "n 32 32 3"]
     labels: Int32[np.ndarray, " n"]
-    num_classes: int
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
 
     def sha256(self) -> str:
         """SHA-256 (hexadecimal) of the shape, the pixels and the labels of exactly these images.
@@ -80,7 +85,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
     else:
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         images.flags.writeable = labels.flags.writeable = False
-    return Images(images, labels, builder.info.features["label"].num_classes)
+    return Images(images, labels, tuple(builder.info.features["label"].names))
 
 
 def _existing_folder(data_dir: str) -> str:

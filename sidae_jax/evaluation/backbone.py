@@ -17,7 +17,7 @@ from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.normalisation import Normalisation
 
 _BATCH = 512
-_PARAMS, _BATCH_STATS = "params.encoder.backbone.", "batch_stats.encoder.backbone."
+_WITHIN = "encoder.backbone."  # a method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Backbone:
 
     def arrays(self) -> checkpoint.Arrays:
         """All its parameters and batch statistics, named as in a checkpoint."""
-        _, params, batch_stats = nnx.split(self.network, nnx.Param, nnx.BatchStat)
-        return checkpoint.to_arrays(params, _PARAMS) | checkpoint.to_arrays(batch_stats, _BATCH_STATS)
+        return _arrays(self.network, _WITHIN)
 
 
 def restore(checkpoints: checkpoint.Checkpoints, step: int) -> Backbone:
@@ -38,14 +37,26 @@ def restore(checkpoints: checkpoint.Checkpoints, step: int) -> Backbone:
 
     Raises checkpoint.DamagedCheckpoint.
     """
-    metadata = checkpoints.metadata(step)
-    backbone = _initial(metadata)
-    arrays = checkpoints.restore(step, backbone.arrays(), under=(_PARAMS, _BATCH_STATS))
-    graphdef, params, batch_stats = nnx.split(backbone.network, nnx.Param, nnx.BatchStat)
-    params = checkpoint.from_arrays(params, arrays, _PARAMS)
-    batch_stats = checkpoint.from_arrays(batch_stats, arrays, _BATCH_STATS)
-    network = nnx.merge(graphdef, jax.device_put(params), jax.device_put(batch_stats))
-    return dataclasses.replace(backbone, network=network)
+    backbone = _initial(checkpoints.metadata(step))
+    return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN))
+
+
+def restore_method(checkpoints: checkpoint.Checkpoints, step: int) -> nnx.Module:
+    """The whole method, compared with the checkpoint like the backbone. Raises checkpoint.DamagedCheckpoint."""
+    return _restored(_method(checkpoints.metadata(step)), checkpoints, step, "")
+
+
+def _arrays(module: nnx.Module, within: str) -> checkpoint.Arrays:
+    _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    return checkpoint.to_arrays(params, f"params.{within}") | checkpoint.to_arrays(batch_stats, f"batch_stats.{within}")
+
+
+def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int, within: str) -> nnx.Module:
+    under = (f"params.{within}", f"batch_stats.{within}")
+    arrays = checkpoints.restore(step, _arrays(module, within), under)
+    graphdef, *states = nnx.split(module, nnx.Param, nnx.BatchStat)
+    states = (checkpoint.from_arrays(state, arrays, prefix) for state, prefix in zip(states, under, strict=True))
+    return nnx.merge(graphdef, *map(jax.device_put, states))
 
 
 def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) -> Backbone:
@@ -78,9 +89,17 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) 
 
 def _initial(metadata: dict[str, Any]) -> Backbone:
     """The backbone as the run of a checkpoint's metadata initialised it."""
+    return Backbone(_method(metadata).encoder.backbone, normalisation(metadata))
+
+
+def _method(metadata: dict[str, Any]) -> nnx.Module:
     config = ConfigDict(metadata["config"])
-    network = METHODS[config.method](config, None).encoder.backbone
-    return Backbone(network, Normalisation(**{k: tuple(v) for k, v in metadata["normalisation"].items()}))
+    return METHODS[config.method](config, None)
+
+
+def normalisation(metadata: dict[str, Any]) -> Normalisation:
+    """That of the pre-training's images."""
+    return Normalisation(**{key: tuple(value) for key, value in metadata["normalisation"].items()})
 
 
 def features(backbone: Backbone, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "n features"]:

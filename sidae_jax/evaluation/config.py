@@ -32,6 +32,11 @@ def linear_probe() -> ConfigDict:
     return protocol("linear")
 
 
+def pictures() -> ConfigDict:
+    """The settings of the report's pictures, which are of the pre-training's data set."""
+    return ConfigDict({"data_dir": placeholder(str), "test_split": "test"}).lock()  # None: the pre-training's data_dir
+
+
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
     name = one_of("protocol", config.get("protocol", "linear"), PROTOCOLS)

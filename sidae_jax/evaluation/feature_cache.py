@@ -12,7 +12,7 @@ from jaxtyping import Float
 from sidae_jax import data
 from sidae_jax.checkpoint import arrays_sha256
 from sidae_jax.evaluation.backbone import Backbone, features
-from sidae_jax.workdir import write_text
+from sidae_jax.workdir import write_bytes, write_text
 
 
 def cached_features(
@@ -39,7 +39,5 @@ def cached_features(
     np.save(file, result, allow_pickle=False)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(sidecar, json.dumps({"sha256": hashlib.sha256(file.getbuffer()).hexdigest()}))
-    temporary = path.with_suffix(".tmp.npy")
-    temporary.write_bytes(file.getbuffer())
-    temporary.replace(path)
+    write_bytes(path, file.getbuffer())
     return result

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint, data
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import results
+from sidae_jax.evaluation import pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
@@ -24,14 +24,10 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
 
     Returns a record each, the untrained backbone's first, as step 0. Raises UserError.
     """
-    folder = pathlib.Path(workdir).expanduser().absolute()
-    if not (folder / "checkpoints").is_dir():
-        seeds = sorted(path.parent.name for path in folder.glob("seed*/checkpoints"))
-        wanted = f"one of its seeds, --workdir={workdir}/{seeds[0]}" if seeds else "a run of sidae_jax.main"
-        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
+    folder = pretrained.folder_of(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
-        steps = _steps(checkpoints, only_step)
-        metadata = {step: _whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
+        steps = pretrained.steps(checkpoints, only_step)
+        metadata = {step: pretrained.whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         dataset = config.dataset or pretraining["config"]["dataset"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
@@ -47,7 +43,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 backbone = untrained(pretraining, evaluation.train.images)
             else:
                 console.print(f"checkpoint {step}: {title}")
-                backbone = _whole(lambda step: restore(checkpoints, step), step)
+                backbone = pretrained.whole(lambda step: restore(checkpoints, step), step)
             where = {
                 "step": step,
                 "epoch": metadata[step]["epoch"] if step else 0,
@@ -63,27 +59,6 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     )
     print(f"accuracy {100 * records[-1]['accuracy']:.2f}% after step {records[-1]['step']}; results in {path}")
     return records
-
-
-def _steps(checkpoints: checkpoint.Checkpoints, only_step: int | None) -> list[int]:
-    steps = checkpoints.steps()
-    if not steps:
-        raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
-    if only_step is None:
-        return steps
-    if only_step not in (0, *steps):
-        raise UserError(
-            f"--step={only_step} is not saved in {checkpoints.directory}: "
-            f"give one of {', '.join(map(str, steps))}, 0 for the untrained backbone alone, or no --step for all"
-        )
-    return [only_step] if only_step else []
-
-
-def _whole(read, step: int):
-    try:
-        return read(step)
-    except checkpoint.DamagedCheckpoint as error:
-        raise UserError(f"{error}: put back a copy, or evaluate another one with --step") from error
 
 
 class _Evaluation:

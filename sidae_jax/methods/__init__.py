@@ -2,7 +2,8 @@
 
 * `encoder`: the network whose `encoder.backbone` is kept and evaluated;
 * `loss(batch, keys) -> (scalar, metrics)`: the loss of one device's part of a batch in training mode, with one key
-  an example for methods that draw at random (the views are drawn before).
+  an example for methods that draw at random (the views are drawn before);
+* `reconstruct(x) -> x'` in evaluation mode, where it has a decoder.
 
 A new method is a new file, a line in METHODS and one in METHOD_KEYS. METHODS maps a name to a function from the
 config and the mapped axis over which BatchNorm takes its statistics (None on a single device) to the method, its

@@ -22,3 +22,7 @@ class AE(nnx.Module):
         z = self.encoder(batch.x, views=1)
         loss_ae = losses.mse(batch.x, self.decoder(z, views=1))
         return loss_ae, {"loss_ae": loss_ae, "feature_std": losses.feature_std(z, self.axis_name)}
+
+    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+        """x' of images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, views=0), views=0)

@@ -26,3 +26,7 @@ class DAE(nnx.Module):
         z1, _ = jnp.split(z, 2)
         loss_dae = losses.dae(*batch.targets(self.target), reconstruction1, reconstruction2)
         return loss_dae, {"loss_dae": loss_dae, "feature_std": losses.feature_std(z1, self.axis_name)}
+
+    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+        """x' of images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, views=0), views=0)

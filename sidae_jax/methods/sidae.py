@@ -32,3 +32,7 @@ class SidAE(nnx.Module):
         loss_si = losses.simsiam(p1, p2, z1, z2)
         loss, parts = losses.sidae(loss_dae, loss_si, self.w)
         return loss, {**parts, "feature_std": losses.feature_std(z1, self.axis_name)}
+
+    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+        """x' of images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, views=0), views=0)

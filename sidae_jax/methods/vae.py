@@ -30,3 +30,8 @@ class VAE(nnx.Module):
         kl = losses.kl_to_standard_normal(mean, log_variance)
         loss = losses.vae(loss_mse, kl, self.beta, values=batch.x[0].size)
         return loss, {"loss_mse": loss_mse, "kl": kl, "feature_std": losses.feature_std(mean, self.axis_name)}
+
+    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+        """x' of images or views, decoded from the mean of q(z|x), in evaluation mode."""
+        mean, _ = jnp.split(self.encoder(x, views=0), 2, axis=-1)
+        return self.decoder(mean, views=0)

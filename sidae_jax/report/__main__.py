@@ -41,32 +41,39 @@ def main() -> None:
         raise UserError("--workdir is missing: give the folder of a sweep or of a run, such as --workdir=runs/table1")
     folder = pathlib.Path(_WORKDIR.value).expanduser().absolute()
     try:
-        from sidae_jax.report import figures
+        from sidae_jax.report import figures, pictures
     except ImportError as error:
         raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
     from sidae_jax.report import results, tables
 
-    rows = results.read(folder) if folder.is_dir() else []
+    runs = results.runs(folder) if folder.is_dir() else []
+    rows = results.read(runs)
     if not rows:
         raise UserError(
             f"--workdir={_WORKDIR.value} holds no results: evaluate its runs by sidae_jax.linear_eval first"
         )
     summaries = results.summarise(rows)
     made = tables.tables(summaries)
-    drawn = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)
-    drawn |= figures.training_curves(folder)
+    curves = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)
+    curves |= figures.accuracy_by_dimension(summaries) | figures.training_curves(runs)
+    seen = pictures.read(runs)
+    shown = pictures.augmentations(seen) | pictures.reconstructions(seen) | pictures.projections(seen)
+    drawn = {"Curves": curves, "Pictures": shown}
     out = open_workdir(_OUT.value or str(folder / "report"))
     date = f"Made on {datetime.date.today().isoformat()}."
-    names = {title: f"figures/{number:02d}.svg" for number, title in enumerate(drawn, start=1)}
+    number_of = {title: number for number, title in enumerate(curves | shown, start=1)}
     (out / "figures").mkdir(exist_ok=True)
-    for title, name in names.items():
-        write_text(out / name, drawn[title])
 
     parts = [f"# {folder.name}", date, _NOTE, "## Tables", *(tables.markdown(table).strip() for table in made)]
-    parts += ["## Curves", *(f"### {title}\n\n![{title}]({name})" for title, name in names.items())]
+    for section, figures_of in drawn.items():
+        parts += [f"## {section}"] if figures_of else []
+        for title, svg in figures_of.items():
+            name = f"figures/{number_of[title]:02d}.svg"
+            write_text(out / name, svg)
+            parts.append(f"### {title}\n\n![{title}]({name})")
     write_text(out / "report.md", "\n\n".join(parts) + "\n")
     write_text(out / "report.html", _page(folder.name, date, made, drawn))
-    print(f"{len(made)} tables and {len(drawn)} figures of {len(rows)} results in {out}/report.html")
+    print(f"{len(made)} tables and {len(number_of)} figures of {len(rows)} results in {out}/report.html")
 
 
 def _page(name, date, made, drawn) -> str:
@@ -76,8 +83,10 @@ def _page(name, date, made, drawn) -> str:
         lines = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for row, tag in cells)
         body.append(f"<h3>{html.escape(table.title)}</h3>")
         body.append("<table>" + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table>")
-    body.append("<h2>Curves</h2>")
-    body += [f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in drawn.items()]
+    for section, figures_of in drawn.items():
+        body += [f"<h2>{section}</h2>"] if figures_of else []
+        for title, svg in figures_of.items():
+            body.append(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>")
     head = f'<meta charset="utf-8"><title>{html.escape(name)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 

@@ -2,14 +2,14 @@
 
 import io
 import json
-import pathlib
 from collections.abc import Iterable, Sequence
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sidae_jax.evaluation.settings import task_title
-from sidae_jax.report.results import Summary, by_run
+from sidae_jax.report.results import Run, Summary, by_run
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers for print
 _STYLES = [
@@ -47,43 +47,76 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
 def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
     """Title -> SVG: the last checkpoints of SidAE by w, where several were run; SimSiam stands at 0, DAE at 1."""
     figures = {}
-    for key in sorted({_task(s) for s in summaries}):
-        points = {}
-        for summary in sorted(summaries, key=lambda s: s.measured.step):  # a later checkpoint replaces an earlier one
-            measured = summary.measured
-            w = {"sidae": measured.w, "simsiam": 0.0, "dae": 1.0}.get(measured.method)
-            if _task(summary) == key and w is not None and measured.step > 0:
-                points[w] = summary
-        if len({w for w, s in points.items() if s.measured.method == "sidae"}) < 2:
-            continue
+    for key, last in _last_by_task(summaries).items():
         protocol, on, fraction, pretrained_on = key
-        figure, axes = _figure()
-        _draw(axes, sorted(points.items()), f"pre-trained on {pretrained_on}", *_STYLES[0])
-        axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
-        figures[f"The weight w: {task_title(protocol, on, fraction)}"] = _finish(figure, axes)
+        ends = {"simsiam": 0.0, "dae": 1.0}
+        for d in sorted({s.measured.d_hid for s in last if s.measured.method == "sidae"}):
+            points = {
+                ends.get(s.measured.method, s.measured.w): s
+                for s in last
+                if s.measured.method in ("sidae", *ends) and s.measured.d_hid == d
+            }
+            if len(points.keys() - set(ends.values())) < 2:
+                continue
+            figure, axes = _figure()
+            _draw(axes, sorted(points.items()), f"pre-trained on {pretrained_on}", *_STYLES[0])
+            axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
+            figures[f"The weight w: {task_title(protocol, on, fraction)}, d = {d}"] = _finish(figure, axes)
     return figures
 
 
-def training_curves(folder: pathlib.Path) -> dict[str, str]:
+def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Title -> SVG: the last checkpoints by d (d_hid), a curve a method and w that was run with several."""
+    figures = {}
+    for (protocol, on, fraction, pretrained_on), last in _last_by_task(summaries).items():
+        curves = {}
+        for s in last:
+            method, w, d = s.measured.method, s.measured.w, s.measured.d_hid
+            if d is not None:
+                curves.setdefault(method if w is None else f"{method}, w = {w:g}", {})[d] = s
+        curves = {label: points for label, points in curves.items() if len(points) > 1}
+        if not curves:
+            continue
+        figure, axes = _figure()
+        for (label, points), (colour, marker) in zip(sorted(curves.items()), _cycle(), strict=False):
+            _draw(axes, sorted(points.items()), label, colour, marker)
+        axes.set_xscale("log", base=2)
+        ticks = sorted({d for points in curves.values() for d in points})
+        axes.set_xticks(ticks, [str(d) for d in ticks])
+        axes.set_xlabel(f"d, dimensions of the latent space; pre-trained on {pretrained_on}")
+        figures[f"The dimension d: {task_title(protocol, on, fraction)}"] = _finish(figure, axes)
+    return figures
+
+
+def training_curves(runs: Iterable[Run]) -> dict[str, str]:
     """Title -> SVG: the loss, and the collapse measure feature_std, of every run by epoch, seeds together."""
-    runs = {}
-    for path in sorted(folder.rglob("metrics.jsonl")):
-        name = path.parent.relative_to(folder).as_posix().rpartition("/seed")[0] or path.parent.name
-        if lines := path.read_text().splitlines(keepends=True):
+    logged = {}
+    for run in runs:
+        path = run.folder / "metrics.jsonl"
+        if lines := path.read_text().splitlines(keepends=True) if path.exists() else []:
             # the last line of a run that goes on may not be whole yet
-            runs.setdefault(name, []).append([json.loads(line) for line in lines if line.endswith("\n")])
+            logged.setdefault(run.name, []).append([json.loads(line) for line in lines if line.endswith("\n")])
     figures = {}
     for key, title in (("loss", "Loss"), ("feature_std", "Collapse measure: 0 collapsed, 1 healthy")):
-        if not runs:
+        if not logged:
             break
         figure, axes = _figure()
-        for (name, seeds), (colour, _) in zip(sorted(runs.items()), _cycle(), strict=False):
+        for (name, seeds), (colour, _) in zip(sorted(logged.items()), _cycle(), strict=False):
             for i, records in enumerate(seeds):
                 epochs, values = [r["epoch"] for r in records], [r[key] for r in records]
                 axes.plot(epochs, values, color=colour, linewidth=1, label=None if i else name)
         axes.set_xlabel("epoch")
         figures[f"{title} during pre-training"] = _finish(figure, axes, ylabel=key)
     return figures
+
+
+def _last_by_task(summaries: Iterable[Summary]) -> dict[tuple, list[Summary]]:
+    """That of each run's last checkpoint, by what was measured."""
+    last = {}
+    for summary in sorted(summaries, key=lambda s: s.measured.step):  # a later checkpoint replaces an earlier one
+        if summary.measured.step > 0:
+            last.setdefault(_task(summary), {})[summary.measured.label] = summary
+    return {key: list(last[key].values()) for key in sorted(last)}
 
 
 def _task(summary: Summary) -> tuple[str, str, float, str]:
@@ -106,7 +139,7 @@ def _draw(axes, points, label, colour, marker) -> None:
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _figure():
+def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.grid(color="#dddddd")
@@ -118,9 +151,14 @@ def _figure():
 def _finish(figure, axes, ylabel: str = "test accuracy, %") -> str:
     axes.set_ylabel(ylabel)
     axes.legend(frameon=False, fontsize=8)
+    return to_svg(figure)
+
+
+def to_svg(figure: Figure) -> str:
+    """The same figure gives the same text; images in it are embedded."""
     file = io.StringIO()
     # text as text, and names inside the file that do not change from run to run
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sidae_jax"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        figure.savefig(file, format="svg", metadata={"Date": None}, dpi=144)
     svg = file.getvalue()
     return svg[svg.index("<svg") :]

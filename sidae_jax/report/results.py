@@ -6,10 +6,21 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 from absl import logging
 
 from sidae_jax.evaluation import results
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder with the config.json of a run; `name` is that of its folder under the report's, without its seed's."""
+
+    name: str
+    seed: int
+    config: dict[str, Any]
+    folder: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -22,6 +33,7 @@ class Measured:
     pretrained_on: str
     method: str
     w: float | None
+    d_hid: int | None
     label: str
     step: int
     epoch: float
@@ -40,37 +52,44 @@ class Summary:
     standard_error: float | None
 
 
-def read(folder: pathlib.Path) -> list[tuple[Measured, int, float]]:
-    """(what, the pre-training's seed, accuracy in [0, 1]) of every line of every result file, in a fixed order.
-
-    A run is a folder with config.json and eval/; a config that cannot be read is left out, with a warning.
-    """
-    rows = []
+def runs(folder: pathlib.Path) -> list[Run]:
+    """Those under the folder, in a fixed order; one whose config cannot be read is left out, with a warning."""
+    found = []
     for path in sorted(folder.rglob("config.json")):
         try:
             config = json.loads(path.read_text())["config"]
-            run = {key: config[key] for key in ("dataset", "method", "seed", "train_split")}
+            seed, *_ = (config[key] for key in ("seed", "dataset", "method", "train_split"))
         except (ValueError, KeyError, TypeError) as error:
             logging.warning("%s is damaged, its run is left out: %s", path, error)
             continue
-        label = path.parent.relative_to(folder).as_posix().removesuffix(f"/seed{run['seed']}")
-        for file in sorted((path.parent / "eval").glob("*.jsonl")):
+        of_all_seeds = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
+        name = of_all_seeds.relative_to(folder).as_posix() if folder in of_all_seeds.parents else of_all_seeds.name
+        found.append(Run(name, seed, config, path.parent))
+    return found
+
+
+def read(found: Iterable[Run]) -> list[tuple[Measured, int, float]]:
+    """(what, the pre-training's seed, accuracy in [0, 1]) of every line of every result file of the runs."""
+    rows = []
+    for run in found:
+        for file in sorted((run.folder / "eval").glob("*.jsonl")):
             for record in results.read(file):
                 measured = Measured(
                     protocol=record["protocol"],
                     evaluated_on=record["dataset"],
                     label_fraction=record["label_fraction"],
-                    pretrained_on=run["dataset"],
-                    method=run["method"],
-                    w=config.get("w"),
-                    label=label,
+                    pretrained_on=run.config["dataset"],
+                    method=run.config["method"],
+                    w=run.config.get("w"),
+                    d_hid=run.config.get("d_hid"),
+                    label=run.name,
                     step=record["step"],
                     epoch=record["epoch"],
-                    images=run["train_split"],
+                    images=run.config["train_split"],
                     n_train=record["n_train"],
                     n_test=record["n_test"],
                 )
-                rows.append((measured, run["seed"], record["accuracy"]))
+                rows.append((measured, run.seed, record["accuracy"]))
     return rows
 
 

@@ -1,0 +1,48 @@
+"""The file between `sidae_jax.pictures`, which computes what pictures show, and the report, which draws it."""
+
+import dataclasses
+import io
+import pathlib
+import zipfile
+import zlib
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from sidae_jax.workdir import write_bytes
+
+NAME = "pictures.npz"  # in a run's eval/
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Of the first test images of the pre-training's data set, 0..255, at a run's last checkpoint.
+
+    reconstructions: of the image and of its first view; of a method without decoder there are none (n = 0).
+    tsne: the pooled features of more test images in two dimensions, without unit.
+    """
+
+    epoch: float
+    images: UInt8[np.ndarray, "shown 32 32 3"]
+    views: UInt8[np.ndarray, "shown 2 32 32 3"]
+    reconstructions: UInt8[np.ndarray, "n 2 32 32 3"]
+    tsne: Float32[np.ndarray, "projected 2"]
+    labels: Int32[np.ndarray, " projected"]
+    class_names: np.ndarray
+
+
+def write(path: pathlib.Path, pictures: Pictures) -> None:
+    """Write the file whole or not at all."""
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **dataclasses.asdict(pictures))
+    write_bytes(path, file.getvalue())
+
+
+def read(path: pathlib.Path) -> Pictures:
+    """What `write` wrote. Raises OSError, or ValueError or KeyError where the file is damaged."""
+    try:
+        arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        found = {field.name: arrays[field.name] for field in dataclasses.fields(Pictures)}
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(str(error)) from error
+    return Pictures(**{**found, "epoch": float(found["epoch"])})

@@ -1,0 +1,67 @@
+"""What pictures show of a checkpoint: views of test images, their reconstructions, and features projected by t-SNE."""
+
+import pathlib
+
+import jax
+import numpy as np
+import rich.console
+import sklearn.manifold
+from flax import nnx
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
+
+from sidae_jax import checkpoint, data
+from sidae_jax.config import view_settings
+from sidae_jax.evaluation import backbone as backbones
+from sidae_jax.evaluation import picture_file, pretrained
+from sidae_jax.evaluation.picture_file import Pictures
+from sidae_jax.normalisation import Normalisation
+from sidae_jax.views import make_views
+from sidae_jax.workdir import open_workdir
+
+_SHOWN, _PROJECTED = 8, 1000  # the first test images
+
+
+def write(config: ConfigDict, workdir: str) -> pathlib.Path:
+    """Make those of the run and write workdir/eval/pictures.npz, whose path is returned. Raises UserError."""
+    folder = pretrained.folder_of(workdir)
+    with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
+        step = pretrained.steps(checkpoints)[-1]
+        metadata = pretrained.whole(checkpoints.metadata, step)
+        method = pretrained.whole(lambda step: backbones.restore_method(checkpoints, step), step)
+    pretraining, normalisation = ConfigDict(metadata["config"]), backbones.normalisation(metadata)
+    test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
+    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
+    images = np.asarray(test.images[:_SHOWN])
+    keys = jax.random.split(jax.random.key(0), len(images))
+    mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
+    x, x1, x2 = jax.jit(make_views, static_argnums=2)(keys, images, view_settings(pretraining), mean, std)
+    reconstructions = reconstruct(method, np.concatenate([x, x1]))
+    backbone = backbones.Backbone(method.encoder.backbone, normalisation)
+    features = backbones.features(backbone, np.asarray(test.images[:_PROJECTED]))
+    pictures = Pictures(
+        epoch=float(metadata["epoch"]),
+        images=images,
+        views=_pixels(np.stack([x1, x2], 1), normalisation),
+        reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalisation),
+        tsne=sklearn.manifold.TSNE(random_state=0).fit_transform(features),
+        labels=np.asarray(test.labels[:_PROJECTED]),
+        class_names=np.array(test.class_names),
+    )
+    path = open_workdir(str(folder / "eval")) / picture_file.NAME
+    picture_file.write(path, pictures)
+    return path
+
+
+def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "m 32 32 3"]:
+    """x' of each x; of none where the method has no decoder (m = 0)."""
+    if not hasattr(method, "reconstruct"):
+        return x[:0]
+    graphdef, state = nnx.split(method)
+    return np.asarray(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x))
+
+
+def _pixels(normalised: Float[np.ndarray, "*n 32 32 3"], by: Normalisation) -> UInt8[np.ndarray, "*n 32 32 3"]:
+    """The other way round than evaluation.backbone.normalise; what lies outside 0..255 is cut off."""
+    return np.clip(255 * (normalised * np.float32(by.std) + np.float32(by.mean)), 0, 255).round().astype(np.uint8)

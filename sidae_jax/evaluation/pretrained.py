@@ -1,0 +1,43 @@
+"""The checkpoints of a run, for programs that read them: what is wrong with them told as a user's mistake."""
+
+import pathlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from sidae_jax.checkpoint import Checkpoints, DamagedCheckpoint
+from sidae_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def folder_of(workdir: str) -> pathlib.Path:
+    """The absolute path of a run. Raises UserError where there is none."""
+    folder = pathlib.Path(workdir).expanduser().absolute()
+    if not (folder / "checkpoints").is_dir():
+        seeds = sorted(path.parent.name for path in folder.glob("seed*/checkpoints"))
+        wanted = f"one of its seeds, --workdir={workdir}/{seeds[0]}" if seeds else "a run of sidae_jax.main"
+        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
+    return folder
+
+
+def steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
+    """The saved steps, or `only_step` of them (0: none). Raises UserError where none is saved, or not that one."""
+    saved = checkpoints.steps()
+    if not saved:
+        raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
+    if only_step is None:
+        return saved
+    if only_step not in (0, *saved):
+        raise UserError(
+            f"--step={only_step} is not saved in {checkpoints.directory}: "
+            f"give one of {', '.join(map(str, saved))}, 0 for the untrained backbone alone, or no --step for all"
+        )
+    return [only_step] if only_step else []
+
+
+def whole(read: Callable[[int], T], step: int) -> T:
+    """read(step); raises UserError where that checkpoint is damaged."""
+    try:
+        return read(step)
+    except DamagedCheckpoint as error:
+        raise UserError(f"{error}: put back a copy, or evaluate another one with --step") from error

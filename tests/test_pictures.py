@@ -1,0 +1,113 @@
+"""What the pictures show of a checkpoint, compared with the images, the networks and the features themselves."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.manifold
+from flax import nnx
+
+from sidae_jax import checkpoint, data
+from sidae_jax.config import pretraining
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation import backbone as backbones
+from sidae_jax.evaluation import config, picture_file, pictures
+from sidae_jax.methods import METHODS
+from sidae_jax.methods.batch import Batch
+from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.normalisation import Normalisation
+
+NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
+MIRRORED = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "p_jitter": 0.0, "p_gray": 0.0, "p_flip": 1.0}
+WITH_DECODER = ("sidae", "dae", "ae", "vae")
+
+
+def settings(method, **views):
+    made = pretraining(method, "digits", width=4, d_hid=32)
+    made.views.update(views)
+    return made
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("digits", "test")
+
+
+def normalised(images):
+    return np.asarray((images / 255 - NORMALISATION.mean) / NORMALISATION.std, np.float32)
+
+
+def seen(made, x):
+    """The metrics of a training step's pass over x, whose statistics are then the running ones of `made`."""
+    for _, module in nnx.iter_modules(made):
+        if isinstance(module, BatchNorm):
+            module.momentum = 0.0
+    x, keys = jnp.asarray(x), jax.random.split(jax.random.key(0), len(x))
+    graphdef, state = nnx.split(made)
+
+    @jax.jit
+    def step(state):
+        method = nnx.merge(graphdef, state)
+        _, metrics = method.loss(Batch(x, x, x, jnp.zeros(len(x), jnp.int32)), keys)
+        return nnx.state(method, nnx.BatchStat), metrics
+
+    batch_stats, metrics = step(state)
+    nnx.update(made, batch_stats)
+    return metrics
+
+
+@pytest.mark.parametrize("method", WITH_DECODER)
+def test_a_reconstruction_is_what_the_training_compares_but_of_each_image_alone(method, images):
+    x = normalised(images.images[:256])
+    made = METHODS[method](settings(method), None)
+    metrics = seen(made, x)
+    reconstruction = pictures.reconstruct(made, x)
+    assert reconstruction.shape == x.shape
+    # same statistics, but for the n / (n - 1) of a running variance; and a VAE's training adds noise to z
+    loss = metrics[{"ae": "loss_ae", "vae": "loss_mse"}.get(method, "loss_dae")]
+    error = float(((reconstruction - x) ** 2).mean())
+    assert error == pytest.approx(float(loss), rel=0.15 if method == "vae" else 0.02)
+    np.testing.assert_allclose(pictures.reconstruct(made, x[7:9]), reconstruction[7:9], atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "views"), [("dae", MIRRORED), ("simclr", {"p_flip": 0.4})])
+def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
+    made = METHODS[method](settings(method, **views), None)
+    seen(made, normalised(images.images[:64]))
+    _, params, batch_stats = nnx.split(made, nnx.Param, nnx.BatchStat)
+    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+    older = {name: np.zeros_like(value) for name, value in arrays.items()}
+    metadata = {"config": settings(method, **views).to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    with checkpoint.Checkpoints(tmp_path, read_only=False) as checkpoints:
+        checkpoints.save(4, older, {**metadata, "epoch": 1.0}, scheduled=True)
+        checkpoints.save(8, arrays, {**metadata, "epoch": 2.0}, scheduled=True)
+
+    path = pictures.write(config.pictures(), str(tmp_path))
+    assert path == tmp_path / "eval" / "pictures.npz"
+    found = picture_file.read(path)
+    assert found.epoch == 2
+    np.testing.assert_array_equal(found.images, images.images[:8])
+    if views is MIRRORED:
+        for view in (0, 1):
+            np.testing.assert_array_equal(found.views[:, view], found.images[:, :, ::-1])
+    else:
+        for one, other in ((found.views[:, 0], found.views[:, 1]), (found.views[:, 0], found.images)):
+            assert (one != other).any((1, 2, 3)).all()
+    if method == "simclr":
+        assert len(found.reconstructions) == 0
+    else:
+        for part, of in enumerate((found.images, found.images[:, :, ::-1])):
+            x = pictures.reconstruct(made, normalised(of))
+            wanted = np.clip(255 * (x * NORMALISATION.std + np.array(NORMALISATION.mean)), 0, 255)
+            np.testing.assert_allclose(found.reconstructions[:, part], wanted, atol=0.51)
+    np.testing.assert_array_equal(found.labels, images.labels)
+    assert list(found.class_names) == [str(digit) for digit in range(10)]
+    features = backbones.features(backbones.Backbone(made.encoder.backbone, NORMALISATION), images.images)
+    assert sklearn.manifold.trustworthiness(features, found.tsne) > 0.85  # 0.5 for points at random
+
+
+def test_a_folder_without_a_run_is_told(tmp_path):
+    with pytest.raises(UserError, match="has no folder checkpoints"):
+        pictures.write(config.pictures(), str(tmp_path))
