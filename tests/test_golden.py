@@ -128,3 +128,24 @@ def test_the_initial_scale_of_the_residual_branches(zero):
     blocks = ResNet18(settings, rng=np.random.default_rng(0)).blocks
     assert all(np.all(block.norm2.scale[...] == (0 if zero else 1)) for block in blocks)
     assert all(np.all(block.norm1.scale[...] == 1) for block in blocks)
+
+
+def test_initial_values_have_the_distributions_of_pytorchs_documentation():
+    """Kaiming normal by fan-out for convolutions, else uniform in +-1 / sqrt(fan), as PyTorch counts the fan."""
+    settings = config.pretraining("sidae", "digits", width=16, d_hid=256)
+    arrays = checkpoint.to_arrays(nnx.state(METHODS["sidae"](settings, None), nnx.Param), "params.")
+    drawn = {name: array for name, array in arrays.items() if array.std() > 0}
+    assert {name.rpartition(".")[2] for name in arrays.keys() - drawn.keys()} == {"scale", "bias"}  # BatchNorm's
+    for name, array in drawn.items():
+        inputs, outputs = array.shape[-2:] if array.ndim > 1 else (None, len(array))
+        if array.ndim == 4 and "decoder" not in name:
+            std, most = (2 / (outputs * array.shape[0] * array.shape[1])) ** 0.5, np.inf
+        else:
+            by_hand = {"predictor.linear2": 64, "decoder.linear": 256}  # inputs of the layers with a bias
+            bias_fan = next((fan for layer, fan in by_hand.items() if layer in name), 9 * outputs)
+            bound = {1: bias_fan, 2: inputs, 4: 9 * outputs}[array.ndim] ** -0.5
+            std, most = bound / 3**0.5, bound
+        n = array.size
+        assert abs(array.mean()) < 5 * std / n**0.5, name
+        assert abs(array.std() / std - 1) < 5 / (2 * n) ** 0.5, name
+        assert np.abs(array).max() <= most, name

@@ -61,3 +61,20 @@ def test_a_full_size_sidae_has_pytorchs_loss_and_gradients(stem):
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-10 * np.abs(value).max() + 1e-14, err_msg=name)
+
+
+def test_a_fresh_network_is_drawn_as_pytorchs():
+    """Each array of a full-size SidAE: constants alike, and else the same standard deviation and reach."""
+    torch.manual_seed(0)
+    theirs = pytorch_reference.SidAE(64, 2048, 0.5, "imagenet")
+    wanted = from_torch({name: p.detach().numpy() for name, p in theirs.named_parameters()})
+    settings = config.pretraining("sidae", "digits", zero_init_residual=True)
+    found = checkpoint.to_arrays(nnx.state(METHODS["sidae"](settings, None), nnx.Param), "params.")
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        if value.std() == 0:
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+        elif value.size > 100:
+            np.testing.assert_allclose(found[name].std(), value.std(), rtol=5 / value.size**0.5, err_msg=name)
+            uniform = [np.abs(array).max() < 1.8 * array.std() for array in (found[name], value)]  # sqrt(3) of them
+            assert uniform[0] == uniform[1], name
