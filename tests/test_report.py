@@ -96,6 +96,17 @@ def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_no
     assert {line.count("|") for line in text.splitlines()[2:]} == {10}
 
 
+def test_every_run_has_the_published_figure_but_with_another_d():
+    def summary(label, d):
+        task = ("linear", "cifar10", 1.0, "cifar10", "dae", None, d, label, 20, 200.0, "train", 50000, 10000)
+        return results.Summary(results.Measured(*task), 1, 57.0, None)
+
+    (table,) = tables.tables([summary("a", 2048), summary("b", 512), summary("c", 2048)])
+    figures = {row[0]: row[table.header.index("published, %")] for row in table.rows}
+    assert {run: figures[run] for run in ("a", "b", "c")} == {"a": "57.44 (0.31)", "b": "", "c": "57.44 (0.31)"}
+    assert "dae" not in {row[0] for row in table.rows if row[1] == "cifar10"}  # no row of its own beside
+
+
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
     task = ("finetune", "mnist", 1.0, "mnist", "sidae", 0.5, 2048, "mnist-sidae", 0, 0.0, "train", 50, 30)
     (table,) = tables.tables([results.Summary(results.Measured(*task), 2, 98.5, 0.5)])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidae_jax.evaluation.settings import task_title
+from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.results import Measured, Summary, by_run
 
 HEADER = (
@@ -44,12 +45,12 @@ def _key(measured: Measured) -> tuple[str, str, float]:
 
 def _table(key, summaries, every_published) -> Table:
     protocol = key[0]
-    left = [row for row in every_published if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
-    rows = []
+    matching = [row for row in every_published if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
+    left, rows = matching, []
     for run, of_run in by_run(summaries).items():
         last = max(of_run, key=lambda s: s.measured.step)
         untrained = next((s for s in of_run if s.measured.step == 0), None)
-        theirs = [row for row in left if _same_pretraining(row, last.measured)]
+        theirs = [row for row in matching if _same_pretraining(row, last.measured)]
         left = [row for row in left if row not in theirs]
         trained = last.measured.step > 0
         if protocol == "finetune" and not trained:
@@ -78,7 +79,12 @@ def _table(key, summaries, every_published) -> Table:
 
 
 def _same_pretraining(row, measured: Measured) -> bool:
-    """A published weight is that of the run; methods without a weight have None in both."""
+    """A published weight is that of the run; methods without a weight have None in both.
+
+    All published figures are of d = 2048 or, the report's, 128: of the default of the method.
+    """
+    if measured.d_hid != METHOD_KEYS[measured.method].get("d_hid"):
+        return False
     return (row["pretrained_on"], row["method"], row["w"]) == (measured.pretrained_on, measured.method, measured.w)
 
 
