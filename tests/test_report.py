@@ -179,6 +179,19 @@ def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_severa
     assert not figures.accuracy_by_weight(summaries)  # one w alone
 
 
+def test_a_transfer_has_a_figure_of_its_own():
+    def summary(pretrained_on, w, step):
+        label = f"{pretrained_on}-sidae-w{w}"
+        task = ("linear", "cifar10", 1.0, pretrained_on, "sidae", w, 2048, label, step, step / 10, "train", 50, 30)
+        return results.Summary(results.Measured(*task), 1, 40.0 + step, None)
+
+    summaries = [summary(on, w, step) for on in ("cifar10", "stl10") for w in (0.25, 0.5) for step in (0, 10, 20)]
+    plain = "linear probe on cifar10, 100% of the labels"
+    assert list(figures.accuracy_by_epoch(summaries)) == [plain, f"{plain}, pre-trained on stl10"]
+    by_weight = [f"The weight w: {plain}, d = 2048", f"The weight w: {plain}, pre-trained on stl10, d = 2048"]
+    assert list(figures.accuracy_by_weight(summaries)) == by_weight
+
+
 def embedded(svg):
     (data,) = re.findall(r'href="data:image/png;base64,([^"]*)"', svg)
     assert re.search(r"<image [^>]*scale\(1 -1\)", svg)  # it is stored upside down

@@ -40,7 +40,7 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
         if scratch:
             axes.axhline(sum(scratch) / len(scratch), color="#555555", linestyle="--", label="supervised, from scratch")
         axes.set_xlabel(f"epochs of pre-training on {pretrained_on} (0: untrained)")
-        figures[task_title(protocol, on, fraction)] = _finish(figure, axes)
+        figures[_title(key)] = _finish(figure, axes)
     return figures
 
 
@@ -48,7 +48,6 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
     """Title -> SVG: the last checkpoints of SidAE by w, where several were run; SimSiam stands at 0, DAE at 1."""
     figures = {}
     for key, last in _last_by_task(summaries).items():
-        protocol, on, fraction, pretrained_on = key
         ends = {"simsiam": 0.0, "dae": 1.0}
         for d in sorted({s.measured.d_hid for s in last if s.measured.method == "sidae"}):
             points = {
@@ -59,16 +58,16 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
             if len(points.keys() - set(ends.values())) < 2:
                 continue
             figure, axes = _figure()
-            _draw(axes, sorted(points.items()), f"pre-trained on {pretrained_on}", *_STYLES[0])
+            _draw(axes, sorted(points.items()), f"pre-trained on {key[-1]}", *_STYLES[0])
             axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
-            figures[f"The weight w: {task_title(protocol, on, fraction)}, d = {d}"] = _finish(figure, axes)
+            figures[f"The weight w: {_title(key)}, d = {d}"] = _finish(figure, axes)
     return figures
 
 
 def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
     """Title -> SVG: the last checkpoints by d (d_hid), a curve a method and w that was run with several."""
     figures = {}
-    for (protocol, on, fraction, pretrained_on), last in _last_by_task(summaries).items():
+    for key, last in _last_by_task(summaries).items():
         curves = {}
         for s in last:
             method, w, d = s.measured.method, s.measured.w, s.measured.d_hid
@@ -83,8 +82,8 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
         axes.set_xscale("log", base=2)
         ticks = sorted({d for points in curves.values() for d in points})
         axes.set_xticks(ticks, [str(d) for d in ticks])
-        axes.set_xlabel(f"d, dimensions of the latent space; pre-trained on {pretrained_on}")
-        figures[f"The dimension d: {task_title(protocol, on, fraction)}"] = _finish(figure, axes)
+        axes.set_xlabel(f"d, dimensions of the latent space; pre-trained on {key[-1]}")
+        figures[f"The dimension d: {_title(key)}"] = _finish(figure, axes)
     return figures
 
 
@@ -122,6 +121,12 @@ def _last_by_task(summaries: Iterable[Summary]) -> dict[tuple, list[Summary]]:
 def _task(summary: Summary) -> tuple[str, str, float, str]:
     measured = summary.measured
     return measured.protocol, measured.evaluated_on, measured.label_fraction, measured.pretrained_on
+
+
+def _title(task: tuple[str, str, float, str]) -> str:
+    *evaluated, pretrained_on = task
+    transfer = "" if pretrained_on == task[1] else f", pre-trained on {pretrained_on}"
+    return task_title(*evaluated) + transfer
 
 
 def _cycle() -> Iterable[tuple[str, str]]:
