@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sidae_jax.evaluation.settings import task_title
+from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.results import Run, Summary, by_run
+from sidae_jax.report.tables import published
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers for print
 _STYLES = [
@@ -45,10 +47,12 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
 
 
 def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
-    """Title -> SVG: the last checkpoints of SidAE by w, where several were run; SimSiam stands at 0, DAE at 1."""
-    figures = {}
+    """Title -> SVG: the last checkpoints of SidAE by w, where several were run; SimSiam stands at 0, DAE at 1.
+
+    Beside them the published figures, which are all of d = 2048.
+    """
+    figures, ends = {}, {"simsiam": 0.0, "dae": 1.0}
     for key, last in _last_by_task(summaries).items():
-        ends = {"simsiam": 0.0, "dae": 1.0}
         for d in sorted({s.measured.d_hid for s in last if s.measured.method == "sidae"}):
             points = {
                 ends.get(s.measured.method, s.measured.w): s
@@ -58,7 +62,16 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
             if len(points.keys() - set(ends.values())) < 2:
                 continue
             figure, axes = _figure()
-            _draw(axes, sorted(points.items()), f"pre-trained on {key[-1]}", *_STYLES[0])
+            _draw(axes, sorted(points.items()), f"ours, pre-trained on {key[-1]}", *_STYLES[0])
+            theirs = {
+                ends.get(row["method"], row["w"]): (row["accuracy"], row["standard_error"])
+                for row in published()
+                if (row["protocol"], row["evaluated_on"], row["label_fraction"], row["pretrained_on"]) == key
+            }
+            if theirs and d == METHOD_KEYS["sidae"]["d_hid"]:
+                points = [(w, *theirs[w]) for w in sorted(theirs)]
+                label = "published: 200 epochs, all images, five seeds"
+                axes.errorbar(*zip(*points, strict=True), color="#555555", linestyle="--", marker=".", label=label)
             axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
             figures[f"The weight w: {_title(key)}, d = {d}"] = _finish(figure, axes)
     return figures
