@@ -180,6 +180,17 @@ def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_severa
     assert not figures.accuracy_by_weight(summaries)  # one w alone
 
 
+def test_the_supervised_line_is_of_the_same_task_and_labels():
+    def summary(protocol, fraction, step, mean):
+        task = (protocol, "cifar10", fraction, "cifar10", "sidae", 0.5, 2048, "a", step, step / 10, "train", 50, 30)
+        return results.Summary(results.Measured(*task), 1, mean, None)
+
+    probes = [summary("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
+    one, all_labels = figures.accuracy_by_epoch([*probes, summary("finetune", 0.01, 0, 35.0)]).values()
+    assert "supervised, from scratch" in texts(one)
+    assert "supervised, from scratch" not in texts(all_labels)
+
+
 def test_a_transfer_has_a_figure_of_its_own():
     def summary(pretrained_on, w, step):
         label = f"{pretrained_on}-sidae-w{w}"
