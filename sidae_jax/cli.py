@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from sidae_jax.config import flat_keys, value_of
 from sidae_jax.errors import UserError, nearest
 
 _CONFIG = flags.DEFINE_string(
-    "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys, such as views.hue."
+    "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys."
 )
 _MARK = "config."
 
@@ -48,7 +49,10 @@ def run_without_config(main: Callable[[], None]) -> None:
         if help_wanted:
             app.usage(shorthelp=True, writeto_stdout=True)
             sys.exit(0)
-        return _parse(rest)
+        for argument in rest:
+            if re.match(r"--?config\b", argument):
+                raise UserError(f"{argument} is no option of this program, which takes no config: see --help")
+        return _parse(rest, takes_config=False)
 
     _run(main, parse)
 
@@ -104,13 +108,14 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     return rest, overrides
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], takes_config: bool = True) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         near = nearest(error.flagname, flags.FLAGS)
         hint = f"did you mean --{near}?" if near else "--help lists the options"
-        hint += f" (a key of the config is set by --config.{error.flagname}=VALUE)"
+        if takes_config:
+            hint += f" (a key of the config is set by --config.{error.flagname}=VALUE)"
         raise UserError(f"--{error.flagname} is no option of this program: {hint}") from error
     except flags.IllegalFlagValueError as error:
         given = str(error).removeprefix("flag ").partition(": ")[0]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sidae_jax.config import FREE_KEYS
+
 Changes = Mapping[str, Any]
 
 SCALES = ("paper", "small")
@@ -26,8 +28,12 @@ class Pretraining:
 
     @property
     def name(self) -> str:
-        """Of its folder: cifar10-sidae-w0.25, without what is special in shells and paths."""
-        parts = [f"{key.rpartition('.')[2]}{value}" for key, value in self.changes.items()]
+        """Of its folder: cifar10-sidae-w0.25, without what is special in shells and paths.
+
+        Keys that change nothing in the result are not in it.
+        """
+        changes = {key: value for key, value in self.changes.items() if key not in FREE_KEYS}
+        parts = [f"{key.rpartition('.')[2]}{value}" for key, value in changes.items()]
         return re.sub(r"[^\w.-]", "", "-".join([self.dataset, self.method, *parts]))
 
 

@@ -14,7 +14,7 @@ from sidae_jax.evaluation.config import linear_probe, validate
 
 flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run.")
-_STEP = flags.DEFINE_integer("step", None, "Evaluate this step's checkpoint alone; 0: the untrained backbone.")
+_STEP = flags.DEFINE_integer("step", None, "The untrained backbone and this step's checkpoint alone; 0: it alone.")
 
 
 def main(config: ConfigDict) -> None:

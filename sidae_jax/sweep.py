@@ -1,6 +1,6 @@
 """Run an experiment: all its pre-training runs and their evaluations, what is not yet done of them.
 
-python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=small|paper] [--only=TEXT] [--print]
+python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=small|paper] [--only=PATTERN] [--print]
 
 The same command again continues. With --print it runs nothing and prints one shell command a run, for a cluster's
 array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
@@ -9,6 +9,7 @@ array job. A run that fails does not stop the others; it is named at the end, an
 import fcntl
 import json
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -29,7 +30,7 @@ _EXPERIMENT = flags.DEFINE_string("experiment", None, "File of the experiment, s
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment: each run has a folder in it.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds, from 0 on.", lower_bound=1)
 _SCALE = flags.DEFINE_string("scale", "paper", "paper, or small: a check of two CPU cores, no result.")
-_ONLY = flags.DEFINE_string("only", "", "Only the runs with this text in their names, such as fashion_mnist.")
+_ONLY = flags.DEFINE_string("only", "", "Only runs in whose names this regular expression is found, such as ^mnist.")
 _PRINT = flags.DEFINE_bool("print", False, "Print the commands, one line a run, and run nothing.")
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     jobs = _jobs()
     if _PRINT.value:
         for job in jobs:
-            folder = f"{_WORKDIR.value}/{job.name}"
+            folder = str(pathlib.Path(_WORKDIR.value).expanduser().absolute() / job.name)
             print(" && ".join(shlex.join(_whole("python", command, folder)) for command in job.commands))
         return
     sweep = _Sweep(open_workdir(_WORKDIR.value), jobs)
@@ -61,9 +62,12 @@ def _jobs() -> list[Job]:
     if configs is None:
         raise UserError(f"--experiment={path} lies in no folder beside the configs: put it under configs/experiments")
     jobs = experiments.jobs(experiment, configs, _SEEDS.value, _SCALE.value)
-    chosen = [job for job in jobs if _ONLY.value in job.name]
+    names = ", ".join(sorted({run.name for run, _ in experiment.runs}))
+    try:
+        chosen = [job for job in jobs if re.search(_ONLY.value, job.name)]
+    except re.error as error:
+        raise UserError(f"--only={_ONLY.value} is no regular expression ({error}): give a part of {names}") from error
     if not chosen:
-        names = ", ".join(sorted({run.name for run, _ in experiment.runs}))
         raise UserError(f"--only={_ONLY.value} is in the name of no run: give a part of one of {names}")
     return chosen
 
@@ -112,7 +116,11 @@ class _Sweep:
         since, whole = time.time(), _whole(sys.executable, command, str(folder))
         with open(folder / "log.txt", "a") as log:
             # The child inherits the lock with the file: the sweep after one that was killed waits for that one's child.
-            fcntl.flock(log, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for the process that a killed sweep left in {folder}", flush=True)
+                fcntl.flock(log, fcntl.LOCK_EX)
             log.write(f"$ {shlex.join(whole)}\n")
             log.flush()
             # in a session of its own: a Ctrl-C reaches it through this process, and so once

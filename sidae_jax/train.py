@@ -36,6 +36,8 @@ def train(config: ConfigDict, workdir_path: str) -> None:
         for member_folder, member_config in configs.items():
             workdir.check_same_run(member_folder, member_config)
         devices = mesh.data_mesh(config.batch_size)
+        for member_folder in configs if jax.process_index() == 0 else ():
+            stack.enter_context(workdir.locked(member_folder))
         images = data.load(config.dataset, config.train_split, config.data_dir)
         steps_per_epoch = _check_images(config, images, configs)
 

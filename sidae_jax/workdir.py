@@ -1,6 +1,7 @@
 """The files of a run beside its checkpoints: config.json and metrics.jsonl."""
 
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -50,6 +51,35 @@ def opened(workdir: str) -> Iterator[pathlib.Path]:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keep the folder for this process. Raises UserError where another one has it.
+
+    Where the file system has no locks, nothing is kept.
+    """
+    path = folder / ".lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(
+                f"--workdir={folder} is in use by process {file.read()}: wait for its end, stop it, or give another "
+                "--workdir"
+            ) from error
+        except OSError:
+            yield
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        except UserError:
+            path.unlink(missing_ok=True)  # so that a new folder is empty again
+            raise
 
 
 def check_same_run(folder: pathlib.Path, config: ConfigDict, data_sha256: str | None = None) -> None:

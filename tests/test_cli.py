@@ -102,7 +102,7 @@ MISTAKES = {
         EVALUATE, "", "--workdir is missing: give the folder of a pre-training run, .*"
     ),
     "evaluation without checkpoints": Mistake(
-        EVALUATE, "--workdir={tmp}", "--workdir={tmp} has no folder checkpoints: give the folder of a run of .*"
+        EVALUATE, "--workdir={tmp}/no", "--workdir={tmp}/no has no folder checkpoints: give the folder of a run of .*"
     ),
     "step": evaluate(
         "--step=7",
@@ -173,6 +173,21 @@ def test_a_refused_run_leaves_no_empty_workdir(tmp_path):
     with pytest.raises(UserError), workdir.opened(str(tmp_path / "mine")):
         raise UserError("refused")
     assert (tmp_path / "mine").exists()
+
+
+def test_a_workdir_is_that_of_one_process(tmp_path):
+    command = [sys.executable, "-m", MAIN, "--config=configs/digits.py", f"--workdir={tmp_path}"]
+    with workdir.locked(tmp_path):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"--workdir={tmp_path} is in use by process {os.getpid()} on " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with workdir.locked(tmp_path):  # free again
+        pass
+    with pytest.raises(UserError), workdir.opened(str(tmp_path / "made")) as folder, workdir.locked(folder):
+        raise UserError("refused")
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.fixture(autouse=True)

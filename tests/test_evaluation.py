@@ -238,7 +238,7 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
 def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     workdir = shutil.copytree(run, tmp_path / "run")
     shutil.copytree(run, tmp_path / "several" / "seed4")
-    with pytest.raises(UserError, match=r"has no folder checkpoints: .* one of its seeds, --workdir=.*/several/seed4"):
+    with pytest.raises(UserError, match=r"has no folder checkpoints: .* one of the runs in it, .*/several/seed4"):
         evaluate(tiny(), str(tmp_path / "several"))
     (workdir / "eval").touch()
     with pytest.raises(UserError, match=r"run/eval cannot be written"):

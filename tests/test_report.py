@@ -98,7 +98,7 @@ def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_no
 
 def test_every_run_has_the_published_figure_but_with_another_d():
     def summary(label, d):
-        task = ("linear", "cifar10", 1.0, "cifar10", "dae", None, d, label, 20, 200.0, "train", 50000, 10000)
+        task = ("linear", "cifar10", 1.0, "", "cifar10", "dae", None, d, label, 20, 200.0, "train", 50000, 10000)
         return results.Summary(results.Measured(*task), 1, 57.0, None)
 
     (table,) = tables.tables([summary("a", 2048), summary("b", 512), summary("c", 2048)])
@@ -108,7 +108,7 @@ def test_every_run_has_the_published_figure_but_with_another_d():
 
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
-    task = ("finetune", "mnist", 1.0, "mnist", "sidae", 0.5, 2048, "mnist-sidae", 0, 0.0, "train", 50, 30)
+    task = ("finetune", "mnist", 1.0, "", "mnist", "sidae", 0.5, 2048, "mnist-sidae", 0, 0.0, "train", 50, 30)
     (table,) = tables.tables([results.Summary(results.Measured(*task), 2, 98.5, 0.5)])
     (row,) = table.rows
     cells = dict(zip(table.header, row, strict=True))
@@ -168,7 +168,7 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
 def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
     def summary(method, w, d, step, mean):
         label = f"cifar10-{method}-d_hid{d}"
-        task = ("linear", "cifar10", 1.0, "cifar10", method, w, d, label, step, step / 10, "train", 50, 30)
+        task = ("linear", "cifar10", 1.0, "", "cifar10", method, w, d, label, step, step / 10, "train", 50, 30)
         return results.Summary(results.Measured(*task), 1, mean, None)
 
     summaries = [summary("sidae", 0.5, d, step, d / 100 + step) for d in (512, 1024, 2048) for step in (0, 10, 20)]
@@ -181,20 +181,37 @@ def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_severa
 
 
 def test_the_supervised_line_is_of_the_same_task_and_labels():
-    def summary(protocol, fraction, step, mean):
-        task = (protocol, "cifar10", fraction, "cifar10", "sidae", 0.5, 2048, "a", step, step / 10, "train", 50, 30)
-        return results.Summary(results.Measured(*task), 1, mean, None)
+    def summary(protocol, fraction, step, mean, settings=""):
+        task = (protocol, "cifar10", fraction, settings, "cifar10", "sidae", 0.5, 2048, "a", step, step / 10)
+        return results.Summary(results.Measured(*task, "train", 50, 30), 1, mean, None)
 
     probes = [summary("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
-    one, all_labels = figures.accuracy_by_epoch([*probes, summary("finetune", 0.01, 0, 35.0)]).values()
-    assert "supervised, from scratch" in texts(one)
-    assert "supervised, from scratch" not in texts(all_labels)
+    scratch = [summary("finetune", 0.01, 0, 35.0), summary("finetune", 0.01, 0, 30.0, "epochs = 3")]
+    one, all_labels = figures.accuracy_by_epoch([*probes, *scratch]).values()
+    assert {"supervised, from scratch", "supervised, from scratch (epochs = 3)"} <= set(texts(one))
+    assert not [text for text in texts(all_labels) if "from scratch" in text]
+
+
+def test_settings_that_are_not_the_protocols_defaults_are_named_and_kept_apart(tmp_path):
+    config = {"dataset": "cifar10", "method": "dae", "seed": 0, "train_split": "train", "d_hid": 2048}
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    common = {"protocol": "finetune", "dataset": "cifar10", "n_train": 50, "n_test": 30, "step": 8, "epoch": 1.0}
+    defaults = {"epochs": 50, "batch_size": 256, "lr": 0.05, "momentum": 0.9}  # the paper, 4.1
+    for fraction, settings in ((1.0, defaults), (0.01, {**defaults, "epochs": 3, "lr": 0.1})):
+        record = {**common, "label_fraction": fraction, "accuracy": 0.5, "finetune": settings}
+        (tmp_path / "eval" / f"{fraction}.jsonl").write_text(json.dumps(record))
+    titles = [table.title for table in tables.tables(results.summarise(results.read(results.runs(tmp_path))))]
+    assert [title.partition(" (")[0] for title in titles] == [
+        "fine-tuning on cifar10, 1% of the labels, epochs = 3, lr = 0.1",
+        "fine-tuning on cifar10, 100% of the labels",
+    ]
 
 
 def test_a_transfer_has_a_figure_of_its_own():
     def summary(pretrained_on, w, step):
         label = f"{pretrained_on}-sidae-w{w}"
-        task = ("linear", "cifar10", 1.0, pretrained_on, "sidae", w, 2048, label, step, step / 10, "train", 50, 30)
+        task = ("linear", "cifar10", 1.0, "", pretrained_on, "sidae", w, 2048, label, step, step / 10, "train", 50, 30)
         return results.Summary(results.Measured(*task), 1, 40.0 + step, None)
 
     summaries = [summary(on, w, step) for on in ("cifar10", "stl10") for w in (0.25, 0.5) for step in (0, 10, 20)]
@@ -228,8 +245,8 @@ def test_the_pictures_stand_beside_their_labels(folder):
     np.testing.assert_array_equal(middles(embedded(svg), 3, 8), wanted)
     ((title, svg),) = pictures.reconstructions(seen).items()
     runs = ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5"]  # the third has no decoder
-    of_images, of_views = ([f"{run}, of the {what}" for run in runs] for what in ("image", "view"))
-    assert texts(svg) == ["image", *of_images, "view", *of_views]
+    of_images, of_views = ([f"{run}, epoch 2, of the {what}" for run in runs] for what in ("image", "view"))
+    assert " ".join(texts(svg)) == " ".join(["image", *of_images, "view", *of_views])  # long labels have two lines
     wanted = [[colour(kind, i) for i in range(8)] for kind in (0, 3, 3, 1, 4, 4)]
     np.testing.assert_array_equal(middles(embedded(svg), 6, 8), wanted)
 
@@ -237,10 +254,8 @@ def test_the_pictures_stand_beside_their_labels(folder):
 def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
     ((title, svg),) = pictures.projections(pictures.read(results.runs(folder))).items()
     assert title == "t-SNE of the features of 30 test images of cifar10"
-    assert sorted(texts(svg)) == sorted(
-        ["bird", "cat", "dog"]
-        + [f"{name}, seed 0, epoch 2" for name in ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")]
-    )
+    names = ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")
+    assert sorted(texts(svg)) == sorted(["bird", "cat", "dog", *(f"{name}, seed 0, epoch 2" for name in names)])
 
 
 def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):

@@ -143,13 +143,23 @@ def test_a_sweep_stopped_by_sigterm_stops_its_run_and_says_how_to_go_on(experime
     assert not list(tmp_path.glob("*/seed0/done.jsonl"))
 
 
+def test_only_takes_a_regular_expression(tmp_path):
+    def names(only):
+        process = start("configs/experiments/table1.py", tmp_path / "new", "--print", f"--only={only}")
+        out, _ = process.communicate(timeout=60)
+        return [line.partition("/new/")[2].partition("/")[0] for line in out.strip().splitlines()]
+
+    assert names("^mnist") == ["mnist-sidae", "mnist-simsiam", "mnist-dae"]
+    assert names("mnist-(dae|sidae)") == ["fashion_mnist-sidae", "fashion_mnist-dae", "mnist-sidae", "mnist-dae"]
+
+
 def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
     process = start(experiment, tmp_path / "new", "--print")
     out, _ = process.communicate(timeout=60)
     first, second = out.strip().splitlines()
     assert first.count(" && ") == second.count(" && ") == 2
     name = load(experiment).runs[1][0].name
-    assert name == "digits-simsiam-width4-d_hid32-epochs1-checkpoint_every1-train_splittrain128"
+    assert name == "digits-simsiam-width4-d_hid32-epochs1-train_splittrain128"
     assert second.startswith(f"python -m sidae_jax.main --workdir={tmp_path}/new/{name}/seed0 --config=")
     assert "'--config.train_split=train[:128]'" in second
     assert not (tmp_path / "new").exists()
@@ -164,6 +174,10 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
         (["--experiment=configs/experiments/table1.py"], "--workdir is missing"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--scale=smal"], "did you mean small"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=svhn"], "give a part of one of cifar10"),
+        (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"], "is no regular expression"),
+        (["--config=configs/digits.py", "--workdir=x"], "is no option of this program, which takes no config"),
+        (["--config.epochs=2", "--workdir=x"], "is no option of this program, which takes no config"),
+        (["--seed=2", "--workdir=x"], "--seed is no option of this program: did you mean --seeds?\n"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(arguments, message):

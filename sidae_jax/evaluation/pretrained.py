@@ -14,8 +14,9 @@ def folder_of(workdir: str) -> pathlib.Path:
     """The absolute path of a run. Raises UserError where there is none."""
     folder = pathlib.Path(workdir).expanduser().absolute()
     if not (folder / "checkpoints").is_dir():
-        seeds = sorted(path.parent.name for path in folder.glob("seed*/checkpoints"))
-        wanted = f"one of its seeds, --workdir={workdir}/{seeds[0]}" if seeds else "a run of sidae_jax.main"
+        inside = (path for pattern in ("*/checkpoints", "*/*/checkpoints") for path in folder.glob(pattern))
+        runs = sorted(path.parent.relative_to(folder).as_posix() for path in inside)
+        wanted = f"one of the runs in it, such as --workdir={workdir}/{runs[0]}" if runs else "a run of sidae_jax.main"
         raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
     return folder
 

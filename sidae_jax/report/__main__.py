@@ -29,9 +29,10 @@ figure svg { max-width: 100%; height: auto; }
 """
 _NOTE = (
     "Accuracies of the last checkpoint of each run, the mean over its seeds with the standard error in brackets where "
-    "there are two seeds or more. An empty cell was not run, or not published. Published figures are those of 200 "
-    "epochs on all images and five seeds (the report's: 150 epochs, its seeds not said): only runs of that length "
-    "compare with them."
+    "there are two seeds or more; the bands of the curves are of one standard error. A protocol's settings are named "
+    "where they are not its defaults; fine-tuning an untrained backbone is training from scratch. An empty cell was "
+    "not run, or not published. Published figures are those of 200 epochs on all images and five seeds (the report's: "
+    "150 epochs, its seeds not said): only runs of that length compare with them."
 )
 
 
@@ -40,11 +41,7 @@ def main() -> None:
     if _WORKDIR.value is None:
         raise UserError("--workdir is missing: give the folder of a sweep or of a run, such as --workdir=runs/table1")
     folder = pathlib.Path(_WORKDIR.value).expanduser().absolute()
-    try:
-        from sidae_jax.report import figures, pictures
-    except ImportError as error:
-        raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
-    from sidae_jax.report import results, tables
+    from sidae_jax.report import results
 
     runs = results.runs(folder) if folder.is_dir() else []
     rows = results.read(runs)
@@ -52,6 +49,10 @@ def main() -> None:
         raise UserError(
             f"--workdir={_WORKDIR.value} holds no results: evaluate its runs by sidae_jax.linear_eval first"
         )
+    try:
+        from sidae_jax.report import figures, pictures, tables
+    except ImportError as error:
+        raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
     summaries = results.summarise(rows)
     made = tables.tables(summaries)
     curves = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)

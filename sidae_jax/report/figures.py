@@ -1,17 +1,18 @@
 """Curves from result files, as SVG: the same input gives the same bytes."""
 
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.evaluation.settings import task_title
 from sidae_jax.methods import METHOD_KEYS
-from sidae_jax.report.results import Run, Summary, by_run
-from sidae_jax.report.tables import published
+from sidae_jax.report.results import Run, Summary, Task, by_run, title
+from sidae_jax.report.tables import published, published_task
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers for print
 _STYLES = [
@@ -26,22 +27,24 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
     The dashed line is the untrained backbone fine-tuned on the same labels, that is trained from scratch.
     """
     figures = {}
-    for key in sorted({_task(s) for s in summaries}):
-        protocol, on, fraction, pretrained_on = key
-        curves = by_run(s for s in summaries if _task(s) == key)
+    for key in sorted({_key(s) for s in summaries}):
+        task, pretrained_on = key
+        curves = by_run(s for s in summaries if _key(s) == key)
         if max(len(curve) for curve in curves.values()) < 3:  # untrained and one checkpoint are no curve
             continue
         figure, axes = _figure()
-        for (label, curve), (colour, marker) in zip(sorted(curves.items()), _cycle(), strict=False):
+        for (label, curve), (colour, marker) in zip(sorted(curves.items()), itertools.cycle(_STYLES), strict=False):
             _draw(axes, [(s.measured.epoch, s) for s in curve], label, colour, marker)
-        scratch = [
-            s.mean
-            for s in summaries
-            if s.measured.step == 0 and _task(s)[:3] == ("finetune", on, fraction) and protocol != "finetune"
-        ]
-        if scratch:
-            axes.axhline(sum(scratch) / len(scratch), color="#555555", linestyle="--", label="supervised, from scratch")
+        scratch = {}
+        for s in summaries if task[0] != "finetune" else ():
+            protocol, *same, settings = s.measured.task
+            if protocol == "finetune" and s.measured.step == 0 and same == [*task[1:3]]:
+                scratch.setdefault(settings, []).append(s.mean)
+        for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
+            label = f"supervised, from scratch{f' ({settings})' if settings else ''}"
+            axes.axhline(sum(means) / len(means), color="#555555", linestyle=style, label=label)
         axes.set_xlabel(f"epochs of pre-training on {pretrained_on} (0: untrained)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[_title(key)] = _finish(figure, axes)
     return figures
 
@@ -66,7 +69,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
             theirs = {
                 ends.get(row["method"], row["w"]): (row["accuracy"], row["standard_error"])
                 for row in published()
-                if (row["protocol"], row["evaluated_on"], row["label_fraction"], row["pretrained_on"]) == key
+                if (published_task(row), row["pretrained_on"]) == key
             }
             if theirs and d == METHOD_KEYS["sidae"]["d_hid"]:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
@@ -90,7 +93,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
         if not curves:
             continue
         figure, axes = _figure()
-        for (label, points), (colour, marker) in zip(sorted(curves.items()), _cycle(), strict=False):
+        for (label, points), (colour, marker) in zip(sorted(curves.items()), itertools.cycle(_STYLES), strict=False):
             _draw(axes, sorted(points.items()), label, colour, marker)
         axes.set_xscale("log", base=2)
         ticks = sorted({d for points in curves.values() for d in points})
@@ -101,7 +104,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
 
 
 def training_curves(runs: Iterable[Run]) -> dict[str, str]:
-    """Title -> SVG: the loss, and the collapse measure feature_std, of every run by epoch, seeds together."""
+    """Title -> SVG: the loss, and the collapse measure feature_std, of every run by epoch, a line a seed."""
     logged = {}
     for run in runs:
         path = run.folder / "metrics.jsonl"
@@ -109,16 +112,21 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
             # the last line of a run that goes on may not be whole yet
             logged.setdefault(run.name, []).append([json.loads(line) for line in lines if line.endswith("\n")])
     figures = {}
-    for key, title in (("loss", "Loss"), ("feature_std", "Collapse measure: 0 collapsed, 1 healthy")):
+    shown = {
+        "loss": "Loss during pre-training, a line a seed (methods have different losses)",
+        "feature_std": "Collapse measure during pre-training, a line a seed (0: collapsed, 1: healthy)",
+    }
+    for key, heading in shown.items():
         if not logged:
             break
         figure, axes = _figure()
-        for (name, seeds), (colour, _) in zip(sorted(logged.items()), _cycle(), strict=False):
+        for (name, seeds), (colour, _) in zip(sorted(logged.items()), itertools.cycle(_STYLES), strict=False):
             for i, records in enumerate(seeds):
                 epochs, values = [r["epoch"] for r in records], [r[key] for r in records]
                 axes.plot(epochs, values, color=colour, linewidth=1, label=None if i else name)
         axes.set_xlabel("epoch")
-        figures[f"{title} during pre-training"] = _finish(figure, axes, ylabel=key)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figures[heading] = _finish(figure, axes, ylabel=key)
     return figures
 
 
@@ -127,24 +135,17 @@ def _last_by_task(summaries: Iterable[Summary]) -> dict[tuple, list[Summary]]:
     last = {}
     for summary in sorted(summaries, key=lambda s: s.measured.step):  # a later checkpoint replaces an earlier one
         if summary.measured.step > 0:
-            last.setdefault(_task(summary), {})[summary.measured.label] = summary
+            last.setdefault(_key(summary), {})[summary.measured.label] = summary
     return {key: list(last[key].values()) for key in sorted(last)}
 
 
-def _task(summary: Summary) -> tuple[str, str, float, str]:
-    measured = summary.measured
-    return measured.protocol, measured.evaluated_on, measured.label_fraction, measured.pretrained_on
+def _key(summary: Summary) -> tuple[Task, str]:
+    return summary.measured.task, summary.measured.pretrained_on
 
 
-def _title(task: tuple[str, str, float, str]) -> str:
-    *evaluated, pretrained_on = task
-    transfer = "" if pretrained_on == task[1] else f", pre-trained on {pretrained_on}"
-    return task_title(*evaluated) + transfer
-
-
-def _cycle() -> Iterable[tuple[str, str]]:
-    while True:
-        yield from _STYLES
+def _title(key: tuple[Task, str]) -> str:
+    task, pretrained_on = key
+    return title(task) + ("" if pretrained_on == task[1] else f", pre-trained on {pretrained_on}")
 
 
 def _draw(axes, points, label, colour, marker) -> None:

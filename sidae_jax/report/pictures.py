@@ -1,5 +1,6 @@
 """Pictures of what was seen and learnt, from the pictures.npz of runs: views, reconstructions, t-SNE projections."""
 
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -51,8 +52,9 @@ def reconstructions(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
         of_views = [("view", seen.views[:, 0])]
         for other, theirs in found:
             if len(theirs.reconstructions) and _same_input(seen, theirs):
-                rows.append((f"{other.name}, of the image", theirs.reconstructions[:, 0]))
-                of_views.append((f"{other.name}, of the view", theirs.reconstructions[:, 1]))
+                name = f"{other.name}, epoch {theirs.epoch:g}"
+                rows.append((f"{name}, of the image", theirs.reconstructions[:, 0]))
+                of_views.append((f"{name}, of the view", theirs.reconstructions[:, 1]))
         if len(rows) > 1:
             figures[f"Reconstructions of {dataset}"] = _grid(rows + of_views)
     return figures
@@ -69,7 +71,8 @@ def projections(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
         axes = figure.subplots(rows, columns, squeeze=False).flat
         for panel, (run, seen) in zip(axes, panels, strict=False):
             _scatter(panel, seen)
-            panel.set_title(f"{run.name}, seed {run.seed}, epoch {seen.epoch:g}", fontsize=8)
+            title = textwrap.fill(f"{run.name}, seed {run.seed}, epoch {seen.epoch:g}", 40)
+            panel.set_title(title, fontsize=8)
         for panel in list(axes)[len(panels) :]:
             panel.remove()
         entries = figure.axes[0].get_legend_handles_labels()
@@ -96,11 +99,12 @@ def _grid(rows: list[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
     padded = [np.pad(images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for _, images in rows]
     mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
     height, width, _ = mosaic.shape
-    figure = Figure(figsize=(width / 48 + 2.2, height / 48 + 0.1), layout="constrained")
+    labels = [textwrap.fill(label, 36) for label, _ in rows]
+    figure = Figure(figsize=(width / 48 + 2.6, height / 48 + 0.1), layout="constrained")
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
-    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], [label for label, _ in rows])
+    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], labels)
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)

@@ -11,6 +11,9 @@ from typing import Any
 from absl import logging
 
 from sidae_jax.evaluation import results
+from sidae_jax.evaluation.settings import PROTOCOLS, task_title
+
+Task = tuple[str, str, float, str]  # protocol, data set, fraction of the labels, settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +28,15 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Measured:
-    """What was measured: all of it but the seed. `label` names the run where several differ in nothing else here."""
+    """What was measured: all of it but the seed. `label` names the run where several differ in nothing else here.
+
+    settings: those of the protocol that are not its defaults, as text.
+    """
 
     protocol: str
     evaluated_on: str
     label_fraction: float
+    settings: str
     pretrained_on: str
     method: str
     w: float | None
@@ -40,6 +47,10 @@ class Measured:
     images: str  # of the pre-training: its split
     n_train: int
     n_test: int
+
+    @property
+    def task(self) -> Task:
+        return self.protocol, self.evaluated_on, self.label_fraction, self.settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +89,7 @@ def read(found: Iterable[Run]) -> list[tuple[Measured, int, float]]:
                     protocol=record["protocol"],
                     evaluated_on=record["dataset"],
                     label_fraction=record["label_fraction"],
+                    settings=_settings(record),
                     pretrained_on=run.config["dataset"],
                     method=run.config["method"],
                     w=run.config.get("w"),
@@ -91,6 +103,19 @@ def read(found: Iterable[Run]) -> list[tuple[Measured, int, float]]:
                 )
                 rows.append((measured, run.seed, record["accuracy"]))
     return rows
+
+
+def _settings(record: results.Record) -> str:
+    protocol = PROTOCOLS[record["protocol"]]
+    defaults = dataclasses.asdict(protocol.settings())
+    given = record.get(protocol.section, defaults)
+    return ", ".join(f"{key} = {given[key]}" for key in sorted(given) if given[key] != defaults.get(key))
+
+
+def title(task: Task) -> str:
+    """linear probe on cifar10, 1% of the labels, epochs = 3."""
+    *of_all, settings = task
+    return task_title(*of_all) + (f", {settings}" if settings else "")
 
 
 def summarise(rows: Iterable[tuple[Measured, int, float]]) -> list[Summary]:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sidae_jax.evaluation.settings import task_title
 from sidae_jax.methods import METHOD_KEYS
-from sidae_jax.report.results import Measured, Summary, by_run
+from sidae_jax.report.results import Measured, Summary, Task, by_run, title
 
 HEADER = (
     *("pre-training", "on", "images", "epochs", "seeds", "ours, %", "untrained, %"),
@@ -30,22 +29,23 @@ def published() -> list[dict[str, Any]]:
     return json.loads(importlib.resources.files("sidae_jax.report").joinpath("published.json").read_text())
 
 
+def published_task(row: dict[str, Any]) -> Task:
+    """What a published figure measures, with the protocol's defaults."""
+    return row["protocol"], row["evaluated_on"], row["label_fraction"], ""
+
+
 def tables(summaries: Sequence[Summary]) -> list[Table]:
     """One for each protocol, evaluated data set and fraction of labels: the last checkpoint of each run.
 
     Published figures of that table for which nothing was run have rows of their own, with our cells empty.
     """
-    keys, theirs = sorted({_key(s.measured) for s in summaries}), published()
-    return [_table(key, [s for s in summaries if _key(s.measured) == key], theirs) for key in keys]
+    tasks, theirs = sorted({s.measured.task for s in summaries}), published()
+    return [_table(task, [s for s in summaries if s.measured.task == task], theirs) for task in tasks]
 
 
-def _key(measured: Measured) -> tuple[str, str, float]:
-    return measured.protocol, measured.evaluated_on, measured.label_fraction
-
-
-def _table(key, summaries, every_published) -> Table:
-    protocol = key[0]
-    matching = [row for row in every_published if (row["protocol"], row["evaluated_on"], row["label_fraction"]) == key]
+def _table(task: Task, summaries, every_published) -> Table:
+    protocol = task[0]
+    matching = [row for row in every_published if published_task(row) == task]
     left, rows = matching, []
     for run, of_run in by_run(summaries).items():
         last = max(of_run, key=lambda s: s.measured.step)
@@ -75,7 +75,7 @@ def _table(key, summaries, every_published) -> Table:
         figure = _percent(row["accuracy"], row["standard_error"])
         rows.append((name, row["pretrained_on"], "", "", "", "", "", figure, row["source"]))
     n_train, n_test = summaries[0].measured.n_train, summaries[0].measured.n_test
-    return Table(f"{task_title(*key)} ({n_train} images), {n_test} test images", tuple(rows))
+    return Table(f"{title(task)} ({n_train} images), {n_test} test images", tuple(rows))
 
 
 def _same_pretraining(row, measured: Measured) -> bool:
