@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import rich.console
 import sklearn.manifold
+import threadpoolctl
 from flax import nnx
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint, data
@@ -45,7 +46,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         images=images,
         views=_pixels(np.stack([x1, x2], 1), normalisation),
         reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalisation),
-        tsne=sklearn.manifold.TSNE(random_state=0).fit_transform(features),
+        tsne=_project(features),
         labels=np.asarray(test.labels[:_PROJECTED]),
         class_names=np.array(test.class_names),
     )
@@ -60,6 +61,12 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
         return x[:0]
     graphdef, state = nnx.split(method)
     return np.asarray(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x))
+
+
+def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
+    """By t-SNE on one core: several gain little at this size, and lose much where they are busy."""
+    with threadpoolctl.threadpool_limits(1):
+        return sklearn.manifold.TSNE(random_state=0).fit_transform(features)
 
 
 def _pixels(normalised: Float[np.ndarray, "*n 32 32 3"], by: Normalisation) -> UInt8[np.ndarray, "*n 32 32 3"]:
