@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import runpy
 import signal
 import subprocess
@@ -29,7 +30,17 @@ def load(path):
 @pytest.mark.parametrize("scale", experiments.SCALES)
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_command_of_every_experiment_has_a_valid_config(path, scale):
-    jobs = experiments.jobs(load(path), ROOT / "configs", 2, scale)
+    check_commands(load(path), scale)
+
+
+def test_the_experiment_of_the_readme(tmp_path):
+    (code,) = re.findall(r'```python\n(""".*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    check_commands(load(tmp_path / "mine.py"), "paper")
+
+
+def check_commands(experiment, scale):
+    jobs = experiments.jobs(experiment, ROOT / "configs", 2, scale)
     assert len({job.name for job in jobs}) == len(jobs)
     for job in jobs:
         first_seed = job.name.endswith("/seed0")
