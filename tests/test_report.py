@@ -252,10 +252,13 @@ def test_the_pictures_stand_beside_their_labels(folder):
 
 
 def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
-    ((title, svg),) = pictures.projections(pictures.read(results.runs(folder))).items()
+    found = pictures.read(results.runs(folder))
+    ((title, svg),) = pictures.projections(found).items()
     assert title == "t-SNE of the features of 30 test images of cifar10"
     names = ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")
     assert sorted(texts(svg)) == sorted(["bird", "cat", "dog", *(f"{name}, seed 0, epoch 2" for name in names)])
+    (svg,) = pictures.projections([*found, found[0]]).values()
+    assert len(re.findall(r'<g id="axes_\d+">', svg)) == 4  # no empty ones in the second row
 
 
 def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):

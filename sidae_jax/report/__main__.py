@@ -20,10 +20,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with the runs, such as t
 _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report/ in the workdir.")
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0 2rem; }
 th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid #ddd; text-align: left; }
-td { font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }
 """

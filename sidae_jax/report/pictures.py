@@ -68,12 +68,12 @@ def projections(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
         columns = min(len(panels), 3)
         rows = -(-len(panels) // columns)
         figure = Figure(figsize=(3 * columns + 1.4, 3 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).flat
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for panel, (run, seen) in zip(axes, panels, strict=False):
             _scatter(panel, seen)
             title = textwrap.fill(f"{run.name}, seed {run.seed}, epoch {seen.epoch:g}", 40)
             panel.set_title(title, fontsize=8)
-        for panel in list(axes)[len(panels) :]:
+        for panel in axes[len(panels) :]:
             panel.remove()
         entries = figure.axes[0].get_legend_handles_labels()
         figure.legend(*entries, loc="outside right upper", frameon=False, fontsize=8, markerscale=1.5)
@@ -100,7 +100,9 @@ def _grid(rows: list[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
     mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
     height, width, _ = mosaic.shape
     labels = [textwrap.fill(label, 36) for label, _ in rows]
-    figure = Figure(figsize=(width / 48 + 2.6, height / 48 + 0.1), layout="constrained")
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    figure = Figure(figsize=(width / 48 + 0.08 * longest + 0.2, height / 48 + 0.1), layout="constrained")  # inches
+    figure.get_layout_engine().set(w_pad=0.15)  # a browser's letters may be wider than those measured here
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
