@@ -250,5 +250,5 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
         with pytest.raises(UserError, match=r"config.train_split=.* without labels: give"):
             evaluate(tiny(), str(workdir))
     damage(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
-    with pytest.raises(UserError, match=r"checkpoints/4.*another one with --step"):
+    with pytest.raises(UserError, match=r"checkpoints/4.*another one, by --step"):
         evaluate(tiny(), str(workdir))

@@ -75,17 +75,22 @@ def test_a_reconstruction_is_what_the_training_compares_but_of_each_image_alone(
     np.testing.assert_allclose(pictures.reconstruct(made, x[7:9]), reconstruction[7:9], atol=1e-4)
 
 
+def save(workdir, made, made_by):
+    """A run's two checkpoints, the first with nothing but zeros in it."""
+    _, params, batch_stats = nnx.split(made, nnx.Param, nnx.BatchStat)
+    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+    older = {name: np.zeros_like(value) for name, value in arrays.items()}
+    metadata = {"config": made_by.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
+        checkpoints.save(4, older, {**metadata, "epoch": 1.0}, scheduled=True)
+        checkpoints.save(8, arrays, {**metadata, "epoch": 2.0}, scheduled=True)
+
+
 @pytest.mark.parametrize(("method", "views"), [("dae", MIRRORED), ("simclr", {"p_flip": 0.4})])
 def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
     made = METHODS[method](settings(method, **views), None)
     seen(made, normalised(images.images[:64]))
-    _, params, batch_stats = nnx.split(made, nnx.Param, nnx.BatchStat)
-    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
-    older = {name: np.zeros_like(value) for name, value in arrays.items()}
-    metadata = {"config": settings(method, **views).to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
-    with checkpoint.Checkpoints(tmp_path, read_only=False) as checkpoints:
-        checkpoints.save(4, older, {**metadata, "epoch": 1.0}, scheduled=True)
-        checkpoints.save(8, arrays, {**metadata, "epoch": 2.0}, scheduled=True)
+    save(tmp_path, made, settings(method, **views))
 
     path = pictures.write(config.pictures(), str(tmp_path))
     assert path == tmp_path / "eval" / "pictures.npz"
@@ -109,6 +114,18 @@ def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
     assert list(found.class_names) == [str(digit) for digit in range(10)]
     features = backbones.features(backbones.Backbone(made.encoder.backbone, NORMALISATION), images.images)
     assert sklearn.manifold.trustworthiness(features, found.tsne) > 0.85  # 0.5 for points at random
+
+
+def test_few_images_are_enough_and_too_few_are_told(images, tmp_path):
+    save(tmp_path, METHODS["simclr"](settings("simclr"), None), settings("simclr"))
+    few = config.pictures()
+    few.test_split = "test[:8]"
+    found = picture_file.read(pictures.write(few, str(tmp_path)))
+    assert found.tsne.shape == (8, 2)
+    assert np.isfinite(found.tsne).all()
+    few.test_split = "test[:7]"
+    with pytest.raises(UserError, match=r"config.test_split=test\[:7\] of digits has 7 images: give one of"):
+        pictures.write(few, str(tmp_path))
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):

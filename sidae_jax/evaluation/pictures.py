@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import checkpoint, data
 from sidae_jax.config import view_settings
+from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
@@ -32,6 +33,11 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         method = pretrained.whole(lambda step: backbones.restore_method(checkpoints, step), step)
     pretraining, normalisation = ConfigDict(metadata["config"]), backbones.normalisation(metadata)
     test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
+    if len(test.images) < _SHOWN:
+        raise UserError(
+            f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one of "
+            f"at least {_SHOWN}, such as --config.test_split=test"
+        )
     console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
     images = np.asarray(test.images[:_SHOWN])
@@ -65,8 +71,9 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
     """By t-SNE on one core: several gain little at this size, and lose much where they are busy."""
+    perplexity = min(30, (len(features) - 1) / 3)  # scikit-learn's default, or what few images allow
     with threadpoolctl.threadpool_limits(1):
-        return sklearn.manifold.TSNE(random_state=0).fit_transform(features)
+        return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
 
 
 def _pixels(normalised: Float[np.ndarray, "*n 32 32 3"], by: Normalisation) -> UInt8[np.ndarray, "*n 32 32 3"]:

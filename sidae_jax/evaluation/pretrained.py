@@ -41,4 +41,4 @@ def whole(read: Callable[[int], T], step: int) -> T:
     try:
         return read(step)
     except DamagedCheckpoint as error:
-        raise UserError(f"{error}: put back a copy, or evaluate another one with --step") from error
+        raise UserError(f"{error}: put back a copy; linear_eval can evaluate another one, by --step") from error

@@ -37,8 +37,8 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
             _draw(axes, [(s.measured.epoch, s) for s in curve], label, colour, marker)
         scratch = {}
         for s in summaries if task[0] != "finetune" else ():
-            protocol, *same, settings = s.measured.task
-            if protocol == "finetune" and s.measured.step == 0 and same == [*task[1:3]]:
+            protocol, on, fraction, settings = s.measured.task
+            if (protocol, on, fraction) == ("finetune", *task[1:3]) and s.measured.step == 0:
                 scratch.setdefault(settings, []).append(s.mean)
         for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
             label = f"supervised, from scratch{f' ({settings})' if settings else ''}"
