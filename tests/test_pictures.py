@@ -124,7 +124,7 @@ def test_few_images_are_enough_and_too_few_are_told(images, tmp_path):
     assert found.tsne.shape == (8, 2)
     assert np.isfinite(found.tsne).all()
     few.test_split = "test[:7]"
-    with pytest.raises(UserError, match=r"config.test_split=test\[:7\] of digits has 7 images: give one of"):
+    with pytest.raises(UserError, match=r"config.test_split=test\[:7\] of digits has 7 images: give one"):
         pictures.write(few, str(tmp_path))
 
 

@@ -35,8 +35,8 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
     if len(test.images) < _SHOWN:
         raise UserError(
-            f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one of "
-            f"at least {_SHOWN}, such as --config.test_split=test"
+            f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one "
+            f"of at least {_SHOWN}, such as --config.test_split=test"
         )
     console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
