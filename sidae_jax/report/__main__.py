@@ -24,6 +24,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; marg
 table { border-collapse: collapse; margin: 1rem 0 2rem; }
 th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid #ddd; text-align: left; }
 td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td:last-child { white-space: normal; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }
 """

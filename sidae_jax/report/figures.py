@@ -169,7 +169,12 @@ def _figure() -> tuple[Figure, Axes]:
 
 def _finish(figure, axes, ylabel: str = "test accuracy, %") -> str:
     axes.set_ylabel(ylabel)
-    axes.legend(frameon=False, fontsize=8)
+    entries = axes.get_legend_handles_labels()
+    if len(entries[1]) > 4:  # beside the curves, which it would cover
+        figure.set_size_inches(8.8, 3.8)
+        figure.legend(*entries, loc="outside right upper", frameon=False, fontsize=8)
+    else:
+        axes.legend(frameon=False, fontsize=8)
     return to_svg(figure)
 
 
