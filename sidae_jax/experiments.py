@@ -72,7 +72,8 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
     """The jobs of seeds 0 to seeds - 1; the first seed of every run comes first, and with what the report's pictures
     need. `configs` holds the config files.
 
-    The scale "small" is for two CPU cores: a check that all works, no result. An experiment's own keys stand above it.
+    The scale "small" is for two CPU cores: a check that all works, no result. The keys of a `Pretraining` stand
+    above it, those of an `Evaluation` below.
     """
     made = []
     for seed in range(seeds):

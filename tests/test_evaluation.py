@@ -30,10 +30,15 @@ KEYS = {
 }
 
 
-def state_arrays() -> checkpoint.Arrays:
-    """Those of the method before its first step, named as in a checkpoint."""
-    _, params, batch_stats = nnx.split(METHODS["simsiam"](PRETRAINING, None), nnx.Param, nnx.BatchStat)
+def arrays_of(method: nnx.Module) -> checkpoint.Arrays:
+    """Named as in a checkpoint."""
+    _, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
     return checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
+
+
+def state_arrays() -> checkpoint.Arrays:
+    """Those of the method before its first step."""
+    return arrays_of(METHODS["simsiam"](PRETRAINING, None))
 
 
 def trained_arrays(step: int) -> checkpoint.Arrays:
@@ -44,9 +49,9 @@ def trained_arrays(step: int) -> checkpoint.Arrays:
     }
 
 
-def save(workdir, arrays_by_step, dataset="digits"):
+def save(workdir, arrays_by_step, made_by=PRETRAINING, dataset="digits"):
     metadata = {
-        "config": {**PRETRAINING.to_dict(), "dataset": dataset},
+        "config": {**made_by.to_dict(), "dataset": dataset},
         "normalisation": dataclasses.asdict(NORMALISATION),
     }
     with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:

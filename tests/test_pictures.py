@@ -1,15 +1,14 @@
 """What the pictures show of a checkpoint, compared with the images, the networks and the features themselves."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.manifold
 from flax import nnx
+from test_evaluation import NORMALISATION, arrays_of, save
 
-from sidae_jax import checkpoint, data
+from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
@@ -17,9 +16,7 @@ from sidae_jax.evaluation import config, picture_file, pictures
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks.batch_norm import BatchNorm
-from sidae_jax.normalisation import Normalisation
 
-NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
 MIRRORED = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "p_jitter": 0.0, "p_gray": 0.0, "p_flip": 1.0}
 WITH_DECODER = ("sidae", "dae", "ae", "vae")
 
@@ -75,22 +72,17 @@ def test_a_reconstruction_is_what_the_training_compares_but_of_each_image_alone(
     np.testing.assert_allclose(pictures.reconstruct(made, x[7:9]), reconstruction[7:9], atol=1e-4)
 
 
-def save(workdir, made, made_by):
+def save_run(workdir, made, made_by):
     """A run's two checkpoints, the first with nothing but zeros in it."""
-    _, params, batch_stats = nnx.split(made, nnx.Param, nnx.BatchStat)
-    arrays = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
-    older = {name: np.zeros_like(value) for name, value in arrays.items()}
-    metadata = {"config": made_by.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
-    with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
-        checkpoints.save(4, older, {**metadata, "epoch": 1.0}, scheduled=True)
-        checkpoints.save(8, arrays, {**metadata, "epoch": 2.0}, scheduled=True)
+    arrays = arrays_of(made)
+    save(workdir, {2: {name: np.zeros_like(value) for name, value in arrays.items()}, 4: arrays}, made_by)
 
 
 @pytest.mark.parametrize(("method", "views"), [("dae", MIRRORED), ("simclr", {"p_flip": 0.4})])
 def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
     made = METHODS[method](settings(method, **views), None)
     seen(made, normalised(images.images[:64]))
-    save(tmp_path, made, settings(method, **views))
+    save_run(tmp_path, made, settings(method, **views))
 
     path = pictures.write(config.pictures(), str(tmp_path))
     assert path == tmp_path / "eval" / "pictures.npz"
@@ -117,7 +109,7 @@ def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
 
 
 def test_few_images_are_enough_and_too_few_are_told(images, tmp_path):
-    save(tmp_path, METHODS["simclr"](settings("simclr"), None), settings("simclr"))
+    save_run(tmp_path, METHODS["simclr"](settings("simclr"), None), settings("simclr"))
     few = config.pictures()
     few.test_split = "test[:8]"
     found = picture_file.read(pictures.write(few, str(tmp_path)))

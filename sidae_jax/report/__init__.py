@@ -1,1 +1,1 @@
-"""Tables from the result files of runs, beside the papers' figures. Nothing here computes anything with a network."""
+"""Tables, curves and pictures from the files of runs, beside the papers' figures; no network is run here."""

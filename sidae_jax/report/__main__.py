@@ -1,4 +1,4 @@
-"""Write a report of the runs under a folder: tables beside the published figures, and curves.
+"""Write a report of the runs under a folder: tables beside the published figures, curves and pictures.
 
 python -m sidae_jax.report --workdir=DIR [--out=DIR/report]
 

@@ -54,7 +54,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
 
     Beside them the published figures, which are all of d = 2048.
     """
-    figures, ends = {}, {"simsiam": 0.0, "dae": 1.0}
+    figures, ends, every_published = {}, {"simsiam": 0.0, "dae": 1.0}, published()
     for key, last in _last_by_task(summaries).items():
         for d in sorted({s.measured.d_hid for s in last if s.measured.method == "sidae"}):
             points = {
@@ -68,7 +68,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
             _draw(axes, sorted(points.items()), f"ours, pre-trained on {key[-1]}", *_STYLES[0])
             theirs = {
                 ends.get(row["method"], row["w"]): (row["accuracy"], row["standard_error"])
-                for row in published()
+                for row in every_published
                 if (published_task(row), row["pretrained_on"]) == key
             }
             if theirs and d == METHOD_KEYS["sidae"]["d_hid"]:

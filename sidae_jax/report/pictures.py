@@ -1,7 +1,7 @@
 """Pictures of what was seen and learnt, from the pictures.npz of runs: views, reconstructions, t-SNE projections."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from absl import logging
@@ -35,7 +35,7 @@ def read(runs: Iterable[Run]) -> list[tuple[Run, Pictures]]:
     return [found[name] for name in sorted(found)]
 
 
-def augmentations(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
+def augmentations(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
     """Title -> SVG: test images, each over two views of it, one figure a data set (paper, Figure 2)."""
     figures = {}
     for dataset, seen in _of_a_dataset(found).items():
@@ -44,9 +44,9 @@ def augmentations(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
     return figures
 
 
-def reconstructions(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
+def reconstructions(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
     """Title -> SVG: test images and a view of each, and what each run with a decoder makes of them."""
-    figures, found = {}, list(found)
+    figures = {}
     for dataset, seen in _of_a_dataset(found).items():
         rows = [("image", seen.images)]
         of_views = [("view", seen.views[:, 0])]
@@ -60,9 +60,9 @@ def reconstructions(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
     return figures
 
 
-def projections(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
+def projections(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
     """Title -> SVG: the features of test images by t-SNE, coloured by class, a panel a run (report, Figures 1, 2)."""
-    figures, found = {}, list(found)
+    figures = {}
     for dataset in sorted({run.config["dataset"] for run, _ in found}):
         panels = [(run, seen) for run, seen in found if run.config["dataset"] == dataset]
         columns = min(len(panels), 3)
@@ -82,7 +82,7 @@ def projections(found: Iterable[tuple[Run, Pictures]]) -> dict[str, str]:
     return figures
 
 
-def _of_a_dataset(found: Iterable[tuple[Run, Pictures]]) -> dict[str, Pictures]:
+def _of_a_dataset(found: Sequence[tuple[Run, Pictures]]) -> dict[str, Pictures]:
     """Those of the first run of each: the views of its other runs are the same unless their settings differ."""
     first = {}
     for run, seen in found:

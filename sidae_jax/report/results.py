@@ -69,7 +69,7 @@ def runs(folder: pathlib.Path) -> list[Run]:
     for path in sorted(folder.rglob("config.json")):
         try:
             config = json.loads(path.read_text())["config"]
-            seed, *_ = (config[key] for key in ("seed", "dataset", "method", "train_split"))
+            seed, *_ = (config[key] for key in ("seed", "dataset", "method", "train_split"))  # `read` needs the others
         except (ValueError, KeyError, TypeError) as error:
             logging.warning("%s is damaged, its run is left out: %s", path, error)
             continue
