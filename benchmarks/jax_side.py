@@ -10,14 +10,16 @@ from jax.sharding import PartitionSpec as P
 from torch_names import from_torch
 from workers import peak_memory_mb, seconds, serve
 
-from sidae_jax import checkpoint, config, feed, mesh, runtime, step
+from sidae_jax import config, mesh, runtime
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.evaluation.backbone import Backbone, features
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
-from sidae_jax.normalisation import Normalisation
+from sidae_jax.runs import checkpoint
+from sidae_jax.training import feed, step
 
 NORMALISATION = Normalisation((0.5,) * 3, (0.25,) * 3)
 

@@ -14,10 +14,11 @@ import numpy as np
 import rich.console
 import rich.table
 
-from sidae_jax import config, mesh, step
+from sidae_jax import config, mesh
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks import conv
+from sidae_jax.training import step
 
 # name: (peak operations a second, bytes a second), from the vendors' data sheets
 DEVICES = {

@@ -29,7 +29,7 @@ def main(config: ConfigDict) -> None:
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
-    from sidae_jax.train import train
+    from sidae_jax.training.train import train
 
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     train(config, _WORKDIR.value)

@@ -24,7 +24,7 @@ from sidae_jax import cli, experiments
 from sidae_jax.config import one_of
 from sidae_jax.errors import UserError
 from sidae_jax.experiments import Job
-from sidae_jax.workdir import open_workdir
+from sidae_jax.runs.workdir import open_workdir
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "File of the experiment, such as configs/experiments/table1.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment: each run has a folder in it.")

@@ -9,9 +9,9 @@ import optax
 import pytest
 from flax import nnx
 
-from sidae_jax import checkpoint
-from sidae_jax.checkpoint import Checkpoints, DamagedCheckpoint
 from sidae_jax.errors import UserError
+from sidae_jax.runs import checkpoint
+from sidae_jax.runs.checkpoint import Checkpoints, DamagedCheckpoint
 
 # After the first error orbax closes the event loop in which its other reads are still to report.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")

@@ -14,10 +14,11 @@ import sys
 import numpy as np
 import pytest
 
-from sidae_jax import cli, workdir
-from sidae_jax.checkpoint import Checkpoints
+from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import linear_probe
+from sidae_jax.runs import workdir
+from sidae_jax.runs.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
 MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"

@@ -7,13 +7,13 @@ import runpy
 import pytest
 from ml_collections import ConfigDict
 
-from sidae_jax import workdir
 from sidae_jax.config import FREE_KEYS, flat_keys, pretraining, validate, view_settings
 from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation.settings import PROTOCOLS
 from sidae_jax.methods import METHODS
+from sidae_jax.runs import workdir
 from sidae_jax.views import ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sidae_jax import checkpoint, data
+from sidae_jax import data
 from sidae_jax.config import pretraining
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache
@@ -19,7 +20,7 @@ from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_pro
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.methods import METHODS
-from sidae_jax.normalisation import Normalisation
+from sidae_jax.runs import checkpoint
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
 NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated

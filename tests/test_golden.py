@@ -13,11 +13,12 @@ import pytest
 from flax import nnx
 from torch_names import from_torch
 
-from sidae_jax import checkpoint, config
+from sidae_jax import config
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks.resnet import BackboneSettings, ResNet18
-from sidae_jax.step import make_optimizer
+from sidae_jax.runs import checkpoint
+from sidae_jax.training.step import make_optimizer
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parent / "reference" / "golden.npz", allow_pickle=False))
 

@@ -10,9 +10,10 @@ import pytest
 from flax import nnx
 from torch_names import from_torch
 
-from sidae_jax import checkpoint, config
+from sidae_jax import config
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
+from sidae_jax.runs import checkpoint
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity

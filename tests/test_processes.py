@@ -15,10 +15,11 @@ import jax
 import numpy as np
 import pytest
 
-from sidae_jax import runtime, step
-from sidae_jax.checkpoint import Checkpoints, to_arrays
+from sidae_jax import runtime
 from sidae_jax.errors import UserError
 from sidae_jax.methods import METHODS
+from sidae_jax.runs.checkpoint import Checkpoints, to_arrays
+from sidae_jax.training import step
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ARGUMENTS = [

@@ -12,13 +12,14 @@ from flax import nnx
 from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
-from sidae_jax import checkpoint, data
+from sidae_jax import data
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import config, finetune, knn, mlp_probe
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.layers import Linear
+from sidae_jax.runs import checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from sidae_jax import checkpoint, config, mesh, step
-from sidae_jax.checkpoint import Checkpoints
+from sidae_jax import config, mesh
 from sidae_jax.config import validate
 from sidae_jax.errors import UserError
 from sidae_jax.methods import METHODS
-from sidae_jax.train import train
+from sidae_jax.runs import checkpoint
+from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.training import step
+from sidae_jax.training.train import train
 
 pytestmark = pytest.mark.timeout(900)
 

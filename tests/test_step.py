@@ -10,12 +10,14 @@ from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 
-from sidae_jax import checkpoint, config, feed, mesh, step
+from sidae_jax import config, mesh
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
+from sidae_jax.data.normalisation import measure
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
-from sidae_jax.normalisation import measure
+from sidae_jax.runs import checkpoint
+from sidae_jax.training import feed, step
 from sidae_jax.views import make_views
 
 BATCH = 16

@@ -10,11 +10,11 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
-from sidae_jax import checkpoint
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.methods import METHODS
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.resnet import ResNet18
-from sidae_jax.normalisation import Normalisation
+from sidae_jax.runs import checkpoint
 
 _BATCH = 512
 _WITHIN = "encoder.backbone."  # a method

@@ -11,13 +11,13 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.evaluation.backbone import Backbone, features, normalise
 from sidae_jax.evaluation.linear_probe import share_right
 from sidae_jax.evaluation.settings import FinetuneSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.layers import Linear
 from sidae_jax.networks.resnet import ResNet18
-from sidae_jax.normalisation import Normalisation
 
 
 class Classifier(nnx.Module):

@@ -11,15 +11,16 @@ from flax import nnx
 from jaxtyping import Float, Float32, UInt8
 from ml_collections import ConfigDict
 
-from sidae_jax import checkpoint, data
+from sidae_jax import data
 from sidae_jax.config import view_settings
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
-from sidae_jax.normalisation import Normalisation
+from sidae_jax.runs import checkpoint
+from sidae_jax.runs.workdir import open_workdir
 from sidae_jax.views import make_views
-from sidae_jax.workdir import open_workdir
 
 _SHOWN, _PROJECTED = 8, 1000  # the first test images
 

@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from sidae_jax.checkpoint import Checkpoints, DamagedCheckpoint
 from sidae_jax.errors import UserError
+from sidae_jax.runs.checkpoint import Checkpoints, DamagedCheckpoint
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import time
 import rich.console
 from ml_collections import ConfigDict
 
-from sidae_jax import checkpoint, data
+from sidae_jax import data
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
@@ -16,7 +16,8 @@ from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
 from sidae_jax.evaluation.subset import labelled_rows
-from sidae_jax.workdir import open_workdir
+from sidae_jax.runs import checkpoint
+from sidae_jax.runs.workdir import open_workdir
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:

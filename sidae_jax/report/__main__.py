@@ -14,7 +14,7 @@ from absl import flags
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
-from sidae_jax.workdir import open_workdir, write_text
+from sidae_jax.runs.workdir import open_workdir, write_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with the runs, such as the workdir of a sweep.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report/ in the workdir.")

@@ -12,9 +12,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from sidae_jax import checkpoint, workdir
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import Diverged, UserError
-from sidae_jax.normalisation import Normalisation
+from sidae_jax.runs import checkpoint, workdir
 
 _COLLAPSE = (
     "warning: feature_std is {feature_std:.3f} at step {step}{seed}, 0 being features that are the same for all images "

@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.losses import Metrics
 from sidae_jax.mesh import AXIS
 from sidae_jax.methods.batch import Batch
-from sidae_jax.normalisation import Normalisation
 from sidae_jax.views import ViewSettings, make_views
 
 

@@ -10,13 +10,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from sidae_jax import data, feed, mesh, normalisation, step, workdir
+from sidae_jax import data, mesh
 from sidae_jax.config import single_seeds, view_settings
-from sidae_jax.console import TrainingConsole
+from sidae_jax.data import normalisation
 from sidae_jax.errors import UserError
-from sidae_jax.member import Member, restore
 from sidae_jax.methods import METHODS
-from sidae_jax.signals import StopSignals
+from sidae_jax.runs import workdir
+from sidae_jax.training import feed, step
+from sidae_jax.training.console import TrainingConsole
+from sidae_jax.training.member import Member, restore
+from sidae_jax.training.signals import StopSignals
 
 
 def train(config: ConfigDict, workdir_path: str) -> None:
