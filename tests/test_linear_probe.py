@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sidae_jax import streams
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.evaluation.subset import labelled_rows
 
@@ -47,7 +48,7 @@ def test_a_probe_of_one_batch_an_epoch_is_numpys_whatever_its_padding(examples, 
 def test_a_probes_last_batch_has_a_mean_of_its_own(examples):
     settings = ProbeSettings(epochs=3, batch_size=4, lr=0.5, momentum=0.8)
     start = train_probe(*examples, 3, dataclasses.replace(settings, epochs=0), seed=5)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(5), 2), 3)
+    keys = jax.random.split(streams.fold(jax.random.key(5), streams.Stream.PROBE_ORDER), 3)
     orders = [np.asarray(jax.random.permutation(key, 10)) for key in keys]
     assert len({tuple(order) for order in orders}) == 3
     batches = [order[i : i + 4] for order in orders for i in (0, 4, 8)]

@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
+from sidae_jax import streams
 from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.evaluation.backbone import Backbone, features, normalise
 from sidae_jax.evaluation.linear_probe import share_right
@@ -18,6 +19,7 @@ from sidae_jax.evaluation.settings import FinetuneSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.layers import Linear
 from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.streams import Stream
 
 
 class Classifier(nnx.Module):
@@ -41,7 +43,7 @@ def finetune(
     seed: int,
 ) -> Classifier:
     """The trained classifier, a function of the arguments alone; `backbone` itself is left as it is."""
-    start = Classifier(backbone.network, backbone.normalisation, classes, np.random.default_rng([seed, 0]))
+    start = Classifier(backbone.network, backbone.normalisation, classes, streams.generator(Stream.PROBE_INIT, seed))
     loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "fine-tuning"}
     return train(start, _optimizer(settings), images, labels, **loop)
 

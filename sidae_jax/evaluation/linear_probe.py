@@ -8,7 +8,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from sidae_jax import streams
 from sidae_jax.evaluation.settings import ProbeSettings
+from sidae_jax.streams import Stream
 
 
 def train_probe(
@@ -23,13 +25,14 @@ def train_probe(
     Every epoch goes through all examples in a new order; its last batch may be smaller than the others.
     """
     key = jax.random.key(seed)
+    initial, order = streams.fold(key, Stream.PROBE_INIT), streams.fold(key, Stream.PROBE_ORDER)
     bound = features.shape[1] ** -0.5  # PyTorch's initialisation of a linear layer
     shapes = {"kernel": (features.shape[1], classes), "bias": (classes,)}
     layer = {
-        name: jax.random.uniform(jax.random.fold_in(key, i), shape, minval=-bound, maxval=bound)
+        name: jax.random.uniform(jax.random.fold_in(initial, i), shape, minval=-bound, maxval=bound)
         for i, (name, shape) in enumerate(shapes.items())
     }
-    return _train(layer, jax.random.fold_in(key, 2), jnp.asarray(features), jnp.asarray(labels), settings)
+    return _train(layer, order, jnp.asarray(features), jnp.asarray(labels), settings)
 
 
 @functools.partial(jax.jit, static_argnames="settings")

@@ -8,11 +8,13 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from sidae_jax import streams
 from sidae_jax.evaluation.linear_probe import share_right
 from sidae_jax.evaluation.settings import MlpSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.layers import Linear
+from sidae_jax.streams import Stream
 
 
 class Mlp(nnx.Module):
@@ -31,7 +33,7 @@ def train_mlp(
     features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], classes: int, settings: MlpSettings, seed: int
 ) -> Mlp:
     """The trained perceptron, a function of the arguments alone."""
-    start = Mlp(features.shape[1], settings.hidden, classes, np.random.default_rng([seed, 0]))
+    start = Mlp(features.shape[1], settings.hidden, classes, streams.generator(Stream.PROBE_INIT, seed))
     loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
     return train(start, _optimizer(settings), features, labels, **loop)
 

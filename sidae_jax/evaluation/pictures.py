@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float, Float32, UInt8
 from ml_collections import ConfigDict
 
-from sidae_jax import data
+from sidae_jax import data, streams
 from sidae_jax.config import view_settings
 from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import UserError
@@ -20,6 +20,7 @@ from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.workdir import open_workdir
+from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
 
 _SHOWN, _PROJECTED = 8, 1000  # the first test images
@@ -42,7 +43,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
     images = np.asarray(test.images[:_SHOWN])
-    keys = jax.random.split(jax.random.key(0), len(images))
+    keys = jax.random.split(streams.fold(jax.random.key(0), Stream.PICTURES), len(images))
     mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
     x, x1, x2 = jax.jit(make_views, static_argnums=2)(keys, images, view_settings(pretraining), mean, std)
     reconstructions = reconstruct(method, np.concatenate([x, x1]))

@@ -11,6 +11,9 @@ import rich.progress
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from sidae_jax import streams
+from sidae_jax.streams import Stream
+
 
 def train(
     network: nnx.Module,
@@ -35,7 +38,7 @@ def train(
     inputs, labels = jax.device_put(inputs), jax.device_put(labels)
     batch_size = min(batch_size, len(labels))
     steps = len(labels) // batch_size
-    rng = np.random.default_rng(seed)
+    rng = streams.generator(Stream.PROBE_ORDER, seed)
     console = rich.console.Console(stderr=True)
     for _ in rich.progress.track(range(epochs), what, console=console, disable=not sys.stderr.isatty()):
         order = rng.permutation(len(labels))[: steps * batch_size].reshape(steps, batch_size)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from sidae_jax import streams
+from sidae_jax.streams import Stream
+
 
 class Batch(NamedTuple):
     """Images and two augmented views of each, all normalised; labels are -1 where there is none."""
@@ -21,5 +24,5 @@ class Batch(NamedTuple):
 
 def part_rng(seed: int) -> dict[str, np.random.Generator]:
     """Initial values for each part: the same seed gives the same encoder in every method."""
-    names = ("encoder", "predictor", "decoder")
-    return {name: np.random.default_rng([seed, i]) for i, name in enumerate(names)}
+    parts = {"encoder": Stream.ENCODER, "predictor": Stream.PREDICTOR, "decoder": Stream.DECODER}
+    return {name: streams.generator(stream, seed) for name, stream in parts.items()}

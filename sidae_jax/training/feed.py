@@ -14,8 +14,10 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Int, Int32
 
+from sidae_jax import streams
 from sidae_jax.data import Images
 from sidae_jax.mesh import AXIS, process_rows, put
+from sidae_jax.streams import Stream
 
 
 def batch_order(images: int, batch_size: int, seed: int) -> grain.MapDataset:
@@ -24,7 +26,8 @@ def batch_order(images: int, batch_size: int, seed: int) -> grain.MapDataset:
     Every epoch is a new order of all images; those at its end that do not fill a batch are left out of it, as in
     SimSiam's released code.
     """
-    return grain.MapDataset.range(images).shuffle(seed=seed).batch(batch_size, drop_remainder=True).repeat()
+    shuffled = grain.MapDataset.range(images).shuffle(seed=streams.integer(Stream.BATCH_ORDER, seed))
+    return shuffled.batch(batch_size, drop_remainder=True).repeat()
 
 
 def epoch_order(order: grain.MapDataset, steps_per_epoch: int, epoch: int) -> Int32[np.ndarray, "steps batch"]:

@@ -15,10 +15,12 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from sidae_jax import streams
 from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.losses import Metrics
 from sidae_jax.mesh import AXIS
 from sidae_jax.methods.batch import Batch
+from sidae_jax.streams import Stream
 from sidae_jax.views import ViewSettings, make_views
 
 
@@ -107,9 +109,11 @@ def make_device_step(
     ) -> tuple[TrainState, Metrics]:
         n = images.shape[0]
         places = lax.axis_index(AXIS) * n + jnp.arange(n)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), places)
-        batch = Batch(*make_views(keys, images, views, mean, std), labels)
-        return update(state, batch, jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
+        of_views, of_method = (
+            streams.example_keys(key, stream, state.step, places) for stream in (Stream.VIEWS, Stream.METHOD)
+        )
+        batch = Batch(*make_views(of_views, images, views, mean, std), labels)
+        return update(state, batch, of_method)
 
     return device_step
 
