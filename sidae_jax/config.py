@@ -15,7 +15,8 @@ from sidae_jax.views import ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
-# What may differ between a run and its continuation: none of it changes a bit of the result.
+# What may differ between a run and its continuation. None of it changes a bit of the result but num_seeds, which makes
+# another program of the step: its results differ by rounding, as they do on another number of devices.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 
 

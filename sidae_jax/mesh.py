@@ -1,5 +1,6 @@
 """The devices, and how arrays lie on them: data parallelism over one axis."""
 
+import collections
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,17 @@ from sidae_jax.errors import UserError
 
 AXIS = "data"
 _REPLICATED = P()
+
+
+def check_devices() -> None:
+    """Raises UserError, in all processes, where they do not have the same number of devices: they could not talk."""
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    if len(set(counts.values())) > 1:
+        seen = ", ".join(f"{counts[process]} in process {process}" for process in sorted(counts))
+        raise UserError(
+            f"the processes of this run have different numbers of devices ({seen}): start them on machines, or with "
+            "JAX_LOCAL_DEVICE_IDS, CUDA_VISIBLE_DEVICES or XLA_FLAGS, that give each process the same number"
+        )
 
 
 def data_mesh(batch_size: int) -> Mesh:

@@ -24,7 +24,7 @@ from sidae_jax import cli, experiments
 from sidae_jax.config import one_of
 from sidae_jax.errors import UserError
 from sidae_jax.experiments import Job
-from sidae_jax.runs.workdir import open_workdir
+from sidae_jax.runs.files import open_folder
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "File of the experiment, such as configs/experiments/table1.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment: each run has a folder in it.")
@@ -42,7 +42,7 @@ def main() -> None:
             folder = str(pathlib.Path(_WORKDIR.value).expanduser().absolute() / job.name)
             print(" && ".join(shlex.join(_whole("python", command, folder)) for command in job.commands))
         return
-    sweep = _Sweep(open_workdir(_WORKDIR.value), jobs)
+    sweep = _Sweep(open_folder(_WORKDIR.value), jobs)
     failed = sweep.run()
     for name, log in failed.items():
         lines = log.read_text().strip().splitlines()

@@ -13,12 +13,14 @@ import sys
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import linear_probe
-from sidae_jax.runs import workdir
+from sidae_jax.runs import files
 from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.runs.workdir import Workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
 MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"
@@ -167,26 +169,26 @@ def test_help_lists_the_options_and_the_keys_of_the_config(config):
 
 
 def test_a_refused_run_leaves_no_empty_workdir(tmp_path):
-    with pytest.raises(UserError), workdir.opened(str(tmp_path / "made")):
+    with pytest.raises(UserError), files.opened(str(tmp_path / "made")):
         raise UserError("refused")
     assert not (tmp_path / "made").exists()
     (tmp_path / "mine").mkdir()
-    with pytest.raises(UserError), workdir.opened(str(tmp_path / "mine")):
+    with pytest.raises(UserError), files.opened(str(tmp_path / "mine")):
         raise UserError("refused")
     assert (tmp_path / "mine").exists()
 
 
 def test_a_workdir_is_that_of_one_process(tmp_path):
     command = [sys.executable, "-m", MAIN, "--config=configs/digits.py", f"--workdir={tmp_path}"]
-    with workdir.locked(tmp_path):
+    with Workdir(tmp_path, ConfigDict(), lock=True):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert f"--workdir={tmp_path} is in use by process {os.getpid()} on " in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-    with workdir.locked(tmp_path):  # free again
+    with Workdir(tmp_path, ConfigDict(), lock=True):  # free again
         pass
-    with pytest.raises(UserError), workdir.opened(str(tmp_path / "made")) as folder, workdir.locked(folder):
+    with pytest.raises(UserError), files.opened(tmp_path / "made") as folder, Workdir(folder, ConfigDict(), lock=True):
         raise UserError("refused")
     assert not (tmp_path / "made").exists()
 

@@ -13,7 +13,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation.settings import PROTOCOLS
 from sidae_jax.methods import METHODS
-from sidae_jax.runs import workdir
+from sidae_jax.runs.workdir import FORMAT, Workdir
 from sidae_jax.views import ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
@@ -181,9 +181,18 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
 CONFIG = pretraining("sidae", "digits", data_dir="/data", epochs=3)
 
 
+def opened(folder, config=CONFIG, data_sha256=None):
+    """As main opens a workdir, by another process than the one that writes."""
+    folder.mkdir(exist_ok=True)
+    with Workdir(folder, config, lock=False) as workdir:
+        if data_sha256 is not None:
+            workdir.check_images(data_sha256)
+        return workdir
+
+
 @pytest.fixture
 def run(tmp_path):
-    workdir.write_config(tmp_path, CONFIG, "a" * 64)
+    opened(tmp_path).write_config("a" * 64)
     return tmp_path
 
 
@@ -191,14 +200,14 @@ def test_a_continued_run_keeps_its_config_json_and_other_versions_are_told(run, 
     path = run / "config.json"
     path.write_text(path.read_text().replace('"jax": "', '"jax": "0.0.'))
     before = path.read_text()
-    workdir.write_config(run, CONFIG, "a" * 64)
+    opened(run).write_config("a" * 64)
     assert path.read_text() == before
     assert "jax 0.0." in caplog.text
 
 
 def test_a_new_workdir_and_the_same_settings_are_accepted(run, tmp_path):
-    workdir.check_same_run(tmp_path / "new", CONFIG)
-    workdir.check_same_run(run, CONFIG, "a" * 64)
+    assert opened(tmp_path / "new", CONFIG).new
+    assert not opened(run, CONFIG, "a" * 64).new
 
 
 @pytest.mark.parametrize(
@@ -213,28 +222,46 @@ def test_a_new_workdir_and_the_same_settings_are_accepted(run, tmp_path):
 )
 def test_a_setting_with_another_result_is_refused(run, key, value, change):
     with pytest.raises(UserError, match=rf"workdir={run} .*\({change}\).*old values to continue.*another --workdir"):
-        workdir.check_same_run(run, with_value(CONFIG, key, value))
+        opened(run, with_value(CONFIG, key, value))
 
 
 def test_another_method_and_other_images_are_refused(run):
     with pytest.raises(UserError, match=r"method: sidae -> simsiam, target: image -> none, w: 0.5 -> none"):
-        workdir.check_same_run(run, pretraining("simsiam", "digits", data_dir="/data", epochs=3))
+        opened(run, pretraining("simsiam", "digits", data_dir="/data", epochs=3))
     with pytest.raises(UserError, match=f"now has sha256 {'b' * 12}, it had {'a' * 12}; .*data_dir.*another --workdir"):
-        workdir.check_same_run(run, CONFIG, "b" * 64)
+        opened(run, CONFIG, "b" * 64)
 
 
 def test_free_keys_may_change(run):
     values = {"data_dir": "/elsewhere", "checkpoint_every": 1, "log_every": 1, "input": "stream", "num_seeds": 2}
     assert set(values) == set(FREE_KEYS)
     for key, value in values.items():
-        workdir.check_same_run(run, with_value(CONFIG, key, value), "a" * 64)
+        opened(run, with_value(CONFIG, key, value), "a" * 64)
+
+
+@pytest.mark.parametrize("format_", [None, FORMAT - 1, FORMAT + 1])
+def test_a_run_of_another_format_is_refused_with_the_revision_that_began_it(run, format_):
+    content = json.loads((run / "config.json").read_text())
+    assert content.pop("format") == FORMAT
+    content |= {"git_revision": "abc123"} | ({} if format_ is None else {"format": format_})
+    (run / "config.json").write_text(json.dumps(content))
+    says = rf"workdir={run} holds a run of another version.*format {format_ or 1}, .*has {FORMAT}\).*abc123.*--workdir"
+    with pytest.raises(UserError, match=says):
+        opened(run)
+
+
+def test_checkpoints_without_their_config_json_are_refused(run):
+    (run / "config.json").unlink()
+    (run / "checkpoints" / "40").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{run}/config.json is missing beside checkpoints: put it back"):
+        opened(run)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', '{"config": {}}', b"\xff"])
 def test_a_damaged_config_json_is_refused(run, content):
     (run / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=f"(?s){run}/config.json is not the config.json of a run.*--workdir"):
-        workdir.check_same_run(run, CONFIG)
+        opened(run, CONFIG)
 
 
 @pytest.mark.parametrize("lines", [[], ['{"step": 30, "lo'], ["", "[1]", "null", '{"loss": 1}']])
@@ -242,7 +269,7 @@ def test_metrics_are_cut_back_to_the_step_and_damaged_lines_dropped(tmp_path, li
     good = [json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20)]
     path = tmp_path / "metrics.jsonl"
     path.write_text("\n".join([*good, json.dumps({"step": 30, "loss": 0}), *lines]))
-    with workdir.open_metrics(tmp_path, 20) as file:
+    with opened(tmp_path).open_metrics(20) as file:
         file.write('{"step": 21}\n')
         assert path.read_text() == "\n".join([*good, '{"step": 21}\n'])
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -8,11 +8,12 @@ import pytest
 
 from sidae_jax import config, mesh
 from sidae_jax.config import validate
-from sidae_jax.errors import UserError
+from sidae_jax.errors import Diverged, UserError
 from sidae_jax.methods import METHODS
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.training import step
+from sidae_jax.training.stretch import next_stretch
 from sidae_jax.training.train import train
 
 pytestmark = pytest.mark.timeout(900)
@@ -79,3 +80,100 @@ def test_each_of_several_seeds_is_the_run_with_that_seed(tmp_path, capsys):
 def test_several_seeds_need_the_resident_input():
     with pytest.raises(UserError, match=r"config\.input=stream.*with several seeds"):
         validate(config.pretraining("simsiam", "digits", num_seeds=2, input="stream"))
+
+
+def checkpoint_bytes(folder):
+    """What lies in the checkpoints of a seed, and its metrics."""
+    files = [path for path in (folder / "checkpoints").rglob("*") if path.is_file()] + [folder / "metrics.jsonl"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_seed_added_to_a_finished_run_is_trained_alone_and_nothing_of_the_others_is_lost(tmp_path, capsys):
+    both = run(tmp_path / "run", capsys, num_seeds=2)
+    before = [checkpoint_bytes(tmp_path / "run" / f"seed{seed}") for seed in range(2)]
+    three = run(tmp_path / "run", capsys, num_seeds=3)
+    assert three[0].startswith("starting: ")
+    assert "seed 2 up to step 4, " in three[0]
+    assert three[-3:-1] == both[-2:]
+    assert [checkpoint_bytes(tmp_path / "run" / f"seed{seed}") for seed in range(2)] == before
+    run(tmp_path / "alone", capsys, seed=2)
+    assert_same_run(tmp_path / "run" / "seed2", tmp_path / "alone")
+
+    # the folder of a seed is gone: the others stay as they are, and it is trained anew
+    shutil.rmtree(tmp_path / "run" / "seed0")
+    again = run(tmp_path / "run", capsys, num_seeds=3)
+    assert "seed 0 up to step 4, " in again[0]
+    assert checkpoint_bytes(tmp_path / "run" / "seed1") == before[1]
+    assert_same_run(tmp_path / "run" / "seed2", tmp_path / "alone")
+    assert run(tmp_path / "run", capsys, num_seeds=3)[0] == "this run is finished: all 4 steps are done"
+
+
+def test_a_seed_that_lost_its_newest_checkpoints_goes_on_alone_until_it_has_caught_up(tmp_path, capsys):
+    run(tmp_path / "run", capsys, num_seeds=2, epochs=4)
+    before = checkpoint_bytes(tmp_path / "run" / "seed0")
+    for step_ in (4, 6, 8):
+        shutil.rmtree(tmp_path / "run" / "seed1" / "checkpoints" / str(step_))
+    for step_ in (8,):
+        shutil.rmtree(tmp_path / "run" / "seed0" / "checkpoints" / str(step_))
+    lines = run(tmp_path / "run", capsys, num_seeds=2, epochs=4)
+    alone, both = (line for line in lines if line.startswith("continuing at step "))
+    assert alone.startswith("continuing at step 2")
+    assert "seed 1 up to step 6, " in alone
+    assert both.startswith("continuing at step 6")
+    assert "2 seeds at once" in both
+    after = checkpoint_bytes(tmp_path / "run" / "seed0")
+    assert {name: after[name] for name in before if name.startswith(("checkpoints/2", "checkpoints/4"))} == {
+        name: content for name, content in before.items() if name.startswith(("checkpoints/2", "checkpoints/4"))
+    }
+    steps = [json.loads(line)["step"] for line in after["metrics.jsonl"].decode().splitlines()]
+    assert steps == list(range(1, 9))
+
+
+def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tmp_path, capsys, monkeypatch):
+    def of_one_seed_not_finite(config, axis_name):
+        method = METHODS_MADE[config.method](config, axis_name)
+        if config.seed == 1:
+            kernel = method.predictor.linear2.kernel
+            kernel[...] = kernel[...] * np.float32(np.inf)
+        return method
+
+    METHODS_MADE = dict(METHODS)
+    monkeypatch.setitem(METHODS, "simsiam", of_one_seed_not_finite)
+    with pytest.raises(Diverged, match=r"the loss of seed 1 is nan at step 1; nothing of it was saved.*--config\.lr"):
+        run(tmp_path / "run", capsys, num_seeds=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", loss")[0] for line in lines[-2:]] == ["seed 0 done: step 4", "seed 2 done: step 4"]
+    assert [line for line in lines if "the other seeds go on" in line and "warning: the loss of seed 1" in line]
+    for seed in (0, 2):
+        with Checkpoints(tmp_path / "run" / f"seed{seed}", read_only=True) as saved:
+            assert saved.steps() == [2, 4]
+    assert (tmp_path / "run" / "seed1" / "metrics.jsonl").read_text() == ""
+    # a stop before the last save: the others finish though the one diverges anew
+    shutil.rmtree(tmp_path / "run" / "seed0" / "checkpoints" / "4")
+    shutil.rmtree(tmp_path / "run" / "seed2" / "checkpoints" / "4")
+    with pytest.raises(Diverged, match="seed 1"):
+        run(tmp_path / "run", capsys, num_seeds=3)
+    assert capsys.readouterr().out.splitlines()[-2:] == lines[-2:]
+
+
+@pytest.mark.parametrize(
+    ("saved", "new", "wanted"),
+    [
+        ([[]], [True], ((0,), 0, 8)),
+        ([[2, 4]], [False], ((0,), 4, 8)),
+        ([[2, 8]], [False], None),
+        ([[], []], [True, True], ((0, 1), 0, 8)),
+        ([[2, 4], [2, 4]], [False, False], ((0, 1), 4, 8)),
+        # a stop between the saves of the two, the second time at a moment that replaced the first one's last save
+        ([[2, 4], [2]], [False, False], ((0, 1), 2, 8)),
+        ([[2, 5], [2, 3]], [False, False], ((0, 1), 2, 8)),
+        ([[2], []], [False, False], ((0, 1), 0, 8)),
+        ([[8], []], [False, True], ((1,), 0, 8)),  # one checkpoint, and a seed that was added
+        ([[2, 4, 6, 8], [2, 4, 6, 8], []], [False, False, True], ((2,), 0, 8)),
+        ([[2, 4, 6], [2, 4, 6, 8], [2]], [False] * 3, ((2,), 2, 6)),
+        ([[2, 4, 6, 8], [2, 4, 6]], [False, False], ((0, 1), 6, 8)),
+        ([[8], [8]], [False, False], None),
+    ],
+)
+def test_which_seeds_are_trained_next(saved, new, wanted):
+    assert next_stretch(saved, new, 8) == wanted

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from sidae_jax import data
 from sidae_jax.evaluation.backbone import Backbone, features
 from sidae_jax.runs.checkpoint import arrays_sha256
-from sidae_jax.runs.workdir import write_bytes, write_text
+from sidae_jax.runs.files import write_bytes, write_text
 
 
 def cached_features(

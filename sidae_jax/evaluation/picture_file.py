@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from sidae_jax.runs.workdir import write_bytes
+from sidae_jax.runs.files import write_bytes
 
 NAME = "pictures.npz"  # in a run's eval/
 

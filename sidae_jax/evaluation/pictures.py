@@ -19,7 +19,7 @@ from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.workdir import open_workdir
+from sidae_jax.runs.files import open_folder
 from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
 
@@ -58,7 +58,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         labels=np.asarray(test.labels[:_PROJECTED]),
         class_names=np.array(test.class_names),
     )
-    path = open_workdir(str(folder / "eval")) / picture_file.NAME
+    path = open_folder(str(folder / "eval")) / picture_file.NAME
     picture_file.write(path, pictures)
     return path
 

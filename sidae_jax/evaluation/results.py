@@ -9,7 +9,7 @@ import rich.table
 from absl import logging
 
 from sidae_jax.errors import UserError
-from sidae_jax.runs.workdir import write_text
+from sidae_jax.runs.files import write_text
 
 Record = dict[str, Any]
 

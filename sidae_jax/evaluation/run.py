@@ -17,7 +17,7 @@ from sidae_jax.evaluation.protocols import MEASURES, Examples
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.workdir import open_workdir
+from sidae_jax.runs.files import open_folder
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
@@ -33,7 +33,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         dataset = config.dataset or pretraining["config"]["dataset"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
-        evaluation = _Evaluation(config, dataset, data_dir, open_workdir(str(folder / "eval")) / "features")
+        evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -14,7 +14,7 @@ from absl import flags
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
-from sidae_jax.runs.workdir import open_workdir, write_text
+from sidae_jax.runs.files import open_folder, write_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with the runs, such as the workdir of a sweep.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report/ in the workdir.")
@@ -61,7 +61,7 @@ def main() -> None:
     seen = pictures.read(runs)
     shown = pictures.augmentations(seen) | pictures.reconstructions(seen) | pictures.projections(seen)
     drawn = {"Curves": curves, "Pictures": shown}
-    out = open_workdir(_OUT.value or str(folder / "report"))
+    out = open_folder(_OUT.value or str(folder / "report"))
     date = f"Made on {datetime.date.today().isoformat()}."
     number_of = {title: number for number, title in enumerate(curves | shown, start=1)}
     (out / "figures").mkdir(exist_ok=True)

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.experimental import multihost_utils
 
+from sidae_jax import processes
 from sidae_jax.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -108,35 +108,27 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
 
-    def remove_after(self, step: int) -> None:
-        """Remove the checkpoints of later steps."""
-        for later in self.steps():
-            if later > step:
-                self._manager.delete(later)
-        self._manager.wait_until_finished()
-        self._empty_trash()
-
-    def restore_newest(self, like: dict[str, Any]) -> tuple[Arrays, dict[str, Any]] | None:
-        """The newest checkpoint that is whole, with its metadata; None when there is no checkpoint.
+    def newest_whole(self, like: dict[str, Any]) -> tuple[int, Arrays, dict[str, Any]] | None:
+        """The newest step whose checkpoint is whole, its arrays and its metadata; None when there is no checkpoint.
 
         Damaged ones after it are set aside, with a warning. Raises UserError when all are damaged; they stay where
-        they are, so that the run does not start again from nothing.
+        they are, so that the run does not start again from nothing. Collective: all processes see the same steps.
         """
         assert not self._read_only
         damaged = {}
         for step in reversed(self.steps()):
+            found, problem = None, None
             try:
-                arrays, metadata = self.restore(step, like), self.metadata(step)
+                found = step, self.restore(step, like), self.metadata(step)
             except DamagedCheckpoint as error:
-                damaged[step] = error
+                problem = str(error)
+            if problems := [text for text in processes.gather(problem) if text]:
+                damaged[step] = problems[0]
                 continue
-            for later, error in damaged.items():
-                self._set_aside(later, error)
-            if damaged and jax.process_count() > 1:
-                multihost_utils.sync_global_devices("damaged checkpoints are set aside")
-            self._manager.reload()
+            for later, text in damaged.items():
+                self.set_aside(later, text)
             self._temporary = {s for s in self.steps() if self._left_by_a_stop(s)}
-            return arrays, metadata
+            return found
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.directory} can be read (the oldest: {damaged[min(damaged)]}): "
@@ -144,12 +136,16 @@ class Checkpoints:
             )
         return None
 
-    def _set_aside(self, step, error):
-        aside = self.directory / f".damaged-{step}"
-        logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, error, aside)
+    def set_aside(self, step: int, why: str) -> None:
+        """Take a damaged checkpoint out of the way, to a folder `.damaged-<step>` beside it. Collective."""
+        taken = (self.directory / f".damaged-{step}{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 1000))))
+        aside = next(path for path in taken if not path.exists())
+        logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, why, aside)
+        processes.gather(None)  # nobody reads it any more, and everybody has chosen the name
         if jax.process_index() == 0:
-            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
             (self.directory / str(step)).rename(aside)
+        processes.gather(None)  # it is gone
+        self._manager.reload()
 
     def _left_by_a_stop(self, step):
         try:

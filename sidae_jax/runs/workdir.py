@@ -1,187 +1,189 @@
-"""The files of a run beside its checkpoints: config.json and metrics.jsonl."""
+"""The folder of a run with one seed: its lock, its config.json and its metrics.jsonl."""
 
-import contextlib
 import fcntl
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import secrets
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS
 from sidae_jax.errors import UserError
+from sidae_jax.runs.files import write_text
 
+# Raised when a run that was made before cannot be continued to the result it would have had:
+# 2: streams of random numbers have tags (the order of the images, views and initial values are others).
+FORMAT = 2
 _PACKAGES = ("sidae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 
 
-def open_workdir(workdir: str) -> pathlib.Path:
-    """The folder, made if need be. Raises UserError where nothing can be written there."""
-    folder = pathlib.Path(workdir).expanduser().absolute()
-    if special := sorted(set("[]*?") & set(str(folder))):
-        # orbax looks for the parts of a checkpoint by a pattern that has the path in it, and would save none of them
-        raise UserError(f"--workdir={workdir} has {' '.join(special)} in its path: give a folder without [ ] * ?")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written ({error.strerror}: {error.filename or folder}): "
-            "give a folder of yours, such as --workdir=runs/cifar10"
-        ) from error
-    return folder
+class Workdir:
+    """A run's folder, opened once for a config; a context manager, which keeps the lock.
 
-
-@contextlib.contextmanager
-def opened(workdir: str) -> Iterator[pathlib.Path]:
-    """As `open_workdir`; where a UserError leaves it empty, a folder that was made for it is taken away again."""
-    made = not pathlib.Path(workdir).expanduser().exists()
-    folder = open_workdir(workdir)
-    try:
-        yield folder
-    except UserError:
-        if made:
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
-        raise
-
-
-@contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Keep the folder for this process. Raises UserError where another one has it.
-
-    Where the file system has no locks, nothing is kept.
+    Attributes:
+      folder: its absolute path.
+      config: that of this start.
+      new: whether no run was here before.
+      token: what stands in the lock file, unique to this start; None in a process that does not lock.
     """
-    path = folder / ".lock"
-    with path.open("a+") as file:
+
+    def __init__(self, folder: pathlib.Path, config: ConfigDict, *, lock: bool):
+        """Raises UserError where a run with other settings is here, or where another process trains in it.
+
+        lock: whether this process is the one that writes here; of several processes only one is.
+        """
+        self.folder = folder
+        self.config = config
+        self.token: str | None = None
+        self._before = self._read_config()
+        self.new = self._before is None
+        if lock:
+            self._lock()
+
+    def __enter__(self) -> "Workdir":
+        return self
+
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        if self.token is not None:
+            if self.new and kind is not None and issubclass(kind, UserError):
+                (self.folder / ".lock").unlink(missing_ok=True)  # so that a new folder is empty again
+            self._lock_file.close()
+
+    def _lock(self) -> None:
+        self._lock_file: IO[str] = (self.folder / ".lock").open("a+")
+        file = self._lock_file
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
         except BlockingIOError as error:
             file.seek(0)
+            holder = file.readline().strip()
+            file.close()
             raise UserError(
-                f"--workdir={folder} is in use by process {file.read()}: wait for its end, stop it, or give another "
-                "--workdir"
+                f"--workdir={self.folder} is in use by process {holder}: wait for its end, stop it, "
+                "or give another --workdir"
             ) from error
         except OSError:
-            pass  # a file system without locks
+            pass  # a file system without locks: nothing is kept
+        self.token = f"{os.getpid()} on {platform.node()}\n{secrets.token_hex(16)}\n"
         file.truncate(0)
-        file.write(f"{os.getpid()} on {platform.node()}")
+        file.write(self.token)
         file.flush()
+
+    def holds(self, token: str) -> bool:
+        """Whether the lock file here is the one into which that was written, by this or another process."""
         try:
-            yield
-        except UserError:
-            path.unlink(missing_ok=True)  # so that a new folder is empty again
-            raise
+            return (self.folder / ".lock").read_text() == token
+        except OSError:
+            return False
 
+    def checkpoint_steps(self) -> list[int]:
+        """The steps that are saved here, ascending, by the names of their folders alone."""
+        return sorted(int(path.name) for path in self.folder.glob("checkpoints/*") if path.name.isdigit())
 
-def check_same_run(folder: pathlib.Path, config: ConfigDict, data_sha256: str | None = None) -> None:
-    """Raises UserError where the run in `folder` was started with settings that give another result."""
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    try:
-        before = json.loads(path.read_text())
-        old = _flat(before["config"])
-        old_sha256 = before["data_sha256"]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path} is not the config.json of a run ({error}): give another --workdir, or put the file back"
-        ) from error
-    new = _flat(_plain(config))
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in FREE_KEYS)
-    if differing:
-        changes = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in differing)
-        raise UserError(
-            f"--workdir={folder} holds a run with other settings ({changes}), which would give another result: "
-            "give the old values to continue it, or another --workdir to start a new run"
-        )
-    if data_sha256 is not None and data_sha256 != old_sha256:
-        raise UserError(
-            f"--workdir={folder} holds a run on other images: {config.dataset} {config.train_split} now has sha256 "
-            f"{data_sha256[:12]}, it had {old_sha256[:12]}; give the --config.data_dir it was started with, "
-            "or another --workdir"
-        )
+    def _read_config(self) -> dict[str, Any] | None:
+        """The content of the config.json that is here, of the same run; None where there is none."""
+        path = self.folder / "config.json"
+        if not path.exists():
+            if self.checkpoint_steps():
+                raise UserError(f"{path} is missing beside checkpoints: put it back, or give another --workdir")
+            return None
+        try:
+            before = json.loads(path.read_text())
+            old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UserError(
+                f"{path} is not the config.json of a run ({error}): give another --workdir, or put the file back"
+            ) from error
+        if format_ != FORMAT:
+            raise UserError(
+                f"--workdir={self.folder} holds a run of another version of sidae_jax (format {format_}, this one has "
+                f"{FORMAT}), which draws other random numbers: finish it with the version that began it "
+                f"(git revision {before.get('git_revision')}), or give another --workdir to start a new run"
+            )
+        new = flat(plain(self.config))
+        differing = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k) and k not in FREE_KEYS)
+        if differing:
+            changes = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in differing)
+            raise UserError(
+                f"--workdir={self.folder} holds a run with other settings ({changes}), which would give another "
+                "result: give the old values to continue it, or another --workdir to start a new run"
+            )
+        return before
 
+    def check_images(self, sha256: str) -> None:
+        """Raises UserError where the run that is here was started on other images."""
+        if self._before is not None and sha256 != self._before["data_sha256"]:
+            raise UserError(
+                f"--workdir={self.folder} holds a run on other images: {self.config.dataset} {self.config.train_split} "
+                f"now has sha256 {sha256[:12]}, it had {self._before['data_sha256'][:12]}; give the --config.data_dir "
+                "it was started with, or another --workdir"
+            )
 
-def write_config(folder: pathlib.Path, config: ConfigDict, data_sha256: str) -> None:
-    """config.json: the resolved config, and what the result depends on beside it.
+    def write_config(self, data_sha256: str) -> None:
+        """config.json: the resolved config, and what the result depends on beside it.
 
-    Of a run that is continued it stays as it is; a warning names packages that have another version now.
-    """
-    path = folder / "config.json"
-    if path.exists():
-        before = json.loads(path.read_text()).get("versions", {})
-        changed = [
-            f"{name} {before.get(name)} -> {now}" for name, now in _versions().items() if before.get(name) != now
-        ]
+        Of a run that is continued it stays as it is; a warning names packages that have another version now.
+        """
+        if self._before is None:
+            content = {
+                "format": FORMAT,
+                "config": plain(self.config),
+                "data_sha256": data_sha256,
+                "versions": versions(),
+                "git_revision": _git_revision(),
+            }
+            write_text(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
+            return
+        before = self._before.get("versions", {})
+        changed = [f"{name} {before.get(name)} -> {now}" for name, now in versions().items() if before.get(name) != now]
         if changed:
             logging.warning(
                 "The run was started with other versions (%s): its last bits may differ.", ", ".join(changed)
             )
-        return
-    content = {
-        "config": _plain(config),
-        "data_sha256": data_sha256,
-        "versions": _versions(),
-        "git_revision": _git_revision(),
-    }
-    write_text(path, json.dumps(content, indent=2) + "\n")
+
+    def open_metrics(self, step: int) -> IO[str]:
+        """metrics.jsonl, open for appending after the lines up to `step`; later ones are of steps to be done again."""
+        path = self.folder / "metrics.jsonl"
+        kept = []
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError, TypeError):
+                    continue  # a line cut short when the process was killed
+        write_text(path, "".join(kept))
+        return path.open("a", buffering=1)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages on which the last bits of a result may depend."""
     packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
     return {"python": platform.python_version(), **packages}
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes | memoryview) -> None:
-    """Write the file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def open_metrics(folder: pathlib.Path, step: int) -> Any:
-    """metrics.jsonl, open for appending after the lines up to `step`; later ones are of steps to be done again."""
-    path = folder / "metrics.jsonl"
-    kept = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut short when the process was killed
-    write_text(path, "".join(kept))
-    return path.open("a", buffering=1)
-
-
-def _plain(config: ConfigDict) -> dict[str, Any]:
-    """As it comes back from JSON: tuples are lists."""
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """The config as it comes back from JSON: tuples are lists."""
     return json.loads(json.dumps(config.to_dict()))
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by their whole keys: "views.hue"."""
+    values = {}
     for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return values
 
 
 def _git_revision() -> str | None:
     """The commit of this code, with "+changes" when files differ from it; None outside a git checkout."""
-    source = pathlib.Path(__file__).parent
+    source = pathlib.Path(__file__).parent.parent
 
     def git(*arguments):
         command = ["git", "-C", str(source), *arguments]

@@ -5,7 +5,7 @@ The batch of step k is a function of the seed and k alone, so a resumed run need
 
 import concurrent.futures
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import grain
 import jax
@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Int, Int32
 
-from sidae_jax import streams
+from sidae_jax import processes, streams
 from sidae_jax.data import Images
 from sidae_jax.mesh import AXIS, process_rows, put
 from sidae_jax.streams import Stream
@@ -37,12 +37,54 @@ def epoch_order(order: grain.MapDataset, steps_per_epoch: int, epoch: int) -> In
 
 
 def fits_resident(data: Images, mesh: Mesh) -> bool:
-    """Whether a copy of the images on each device takes at most a quarter of its memory."""
+    """Whether, in every process, a copy of the images on each device takes at most a quarter of its memory.
+
+    Collective.
+    """
     device = mesh.local_devices[0]
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if limit is None:  # a CPU: its devices share the machine's memory
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)
-    return data.images.nbytes <= limit // 4
+    return all(processes.gather(data.images.nbytes <= limit // 4))
+
+
+def call_sizes(start: int, end: int, steps_per_epoch: int, log_every: int, most: int) -> Iterator[int]:
+    """The numbers of steps that are done in one call each, from step `start` to step `end`.
+
+    A call does up to `most` steps, and ends with the next step that is logged, or that ends an epoch and may be saved.
+    """
+    while start < end:
+        next_event = min(start - start % every + every for every in (log_every, steps_per_epoch))
+        size = min(most, next_event - start, end - start)
+        yield size
+        start += size
+
+
+def resident_calls(
+    epochs: Iterator[tuple[jax.Array, ...]],
+    sizes: Iterable[int],
+    key: jax.Array,
+    steps_per_epoch: int,
+    mesh: Mesh,
+    start: int,
+) -> Iterator[tuple[int, tuple[jax.Array, ...]]]:
+    """For each call of `map_resident_step`'s function how many steps it does, and what it takes beside the state."""
+    counts, epoch, done = {}, None, start
+    for size in sizes:
+        if epoch is None or done % steps_per_epoch == 0:
+            epoch = next(epochs)
+        if size not in counts:
+            counts[size] = put(mesh, np.int32(size))
+        yield size, (*epoch, key, counts[size])
+        done += size
+
+
+def stream_calls(
+    batches: Iterator[tuple[jax.Array, jax.Array]], steps: int, key: jax.Array
+) -> Iterator[tuple[int, tuple[jax.Array, ...]]]:
+    """The same for `map_stream_step`'s function, a step a call."""
+    for _ in range(steps):
+        yield 1, (*next(batches), key)
 
 
 def resident_epochs(

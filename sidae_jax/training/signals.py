@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 from types import FrameType
 
-import numpy as np
-from jax.experimental import multihost_utils
+from sidae_jax import processes
+
+POLL_SECONDS = 10  # at most so long, and a step, until all processes know what one of them has received
 
 
 class StopSignals:
@@ -13,6 +15,9 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._calls = 0  # of `wanted`
+        self._asked: tuple[int, float] | None = None  # at which call, and when
+        self._ask_next = 0
 
     def __enter__(self) -> "StopSignals":
         self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -29,7 +34,21 @@ class StopSignals:
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
-    def received_by_any(self) -> signal.Signals | None:
-        """What any process of the run has received; to be called by all of them at the same step."""
-        numbers = multihost_utils.process_allgather(np.int32(self.received or 0))
-        return signal.Signals(int(np.max(numbers))) if np.max(numbers) else None
+    def wanted(self, *, waited: bool, several_processes: bool) -> signal.Signals | None:
+        """The signal upon which the run stops here, the same in all processes; None where it goes on.
+
+        To be asked after every call of the step. waited: whether the process has just waited for its devices, as it
+        does to log. To ask the other processes means to wait for theirs, so that is done then, and otherwise once in
+        POLL_SECONDS by the slowest's clock.
+        """
+        if not several_processes:
+            return self.received
+        self._calls += 1
+        if not waited and self._calls < self._ask_next:
+            return None
+        before, self._asked = self._asked, (self._calls, time.monotonic())
+        seconds = POLL_SECONDS if before is None else (self._asked[1] - before[1]) / (self._calls - before[0])
+        answers = processes.gather([int(self.received or 0), seconds])
+        self._ask_next = self._calls + max(1, int(POLL_SECONDS / max(seconds for _, seconds in answers)))
+        number = max(number for number, _ in answers)
+        return signal.Signals(number) if number else None

@@ -67,6 +67,11 @@ def stack(states: Sequence[TrainState]) -> TrainState:
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
 
 
+def unstack(state: TrainState, seeds: int) -> list[TrainState]:
+    """The state of each seed; of one seed the state is its own."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(seeds)] if seeds > 1 else [state]
+
+
 def make_update(
     graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Batch, Key[Array, " n"]], tuple[TrainState, Metrics]]:

@@ -1,0 +1,73 @@
+"""The start of a run: its workdirs, its images, and the agreement of its processes on them."""
+
+import contextlib
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sidae_jax import data, mesh, processes
+from sidae_jax.config import single_seeds
+from sidae_jax.errors import UserError
+from sidae_jax.runs import files
+from sidae_jax.runs.workdir import Workdir, flat, plain, versions
+
+
+def open_run(config: ConfigDict, path: str, stack: contextlib.ExitStack) -> tuple[list[Workdir], data.Images, Mesh]:
+    """The workdir of each seed, locked by process 0; the images, compared with those of the runs there; the devices.
+
+    What is opened is closed by `stack`. Raises UserError.
+    """
+    lock = jax.process_index() == 0
+    folder = stack.enter_context(files.opened(path))
+    configs = {folder: config}
+    if config.num_seeds > 1:
+        if (folder / "config.json").exists():
+            raise UserError(f"--workdir={path} holds a run with one seed: give another --workdir")
+        configs = {stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
+    workdirs = [stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
+    devices = mesh.data_mesh(config.batch_size)
+    images = data.load(config.dataset, config.train_split, config.data_dir)
+    sha256 = images.sha256()
+    for workdir in workdirs:
+        workdir.check_images(sha256)
+    _check_images(config, images)
+    return workdirs, images, devices
+
+
+def _check_images(config: ConfigDict, images: data.Images) -> None:
+    if "classes" in config and not ((images.labels >= 0) & (images.labels < config.classes)).all():
+        raise UserError(
+            f"{config.dataset} {config.train_split} has labels from {images.labels.min()} to {images.labels.max()}, "
+            f"where -1 is none, and config.classes={config.classes}: {config.method} needs a label for each image, so "
+            "give another --config.train_split, such as train, or --config.classes"
+        )
+    if len(images.images) < config.batch_size:
+        raise UserError(
+            f"config.batch_size={config.batch_size} is more than the {len(images.images)} images of "
+            f"{config.dataset} {config.train_split}: give a smaller --config.batch_size or more of "
+            "--config.train_split"
+        )
+
+
+def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, chosen_input: str) -> None:
+    """See that all processes are of one run and share its workdirs. Collective; raises UserError in all of them."""
+    token = processes.gather(workdirs[0].token)[0]
+
+    def check_shared() -> None:
+        if not workdirs[0].holds(token):
+            raise UserError(
+                f"--workdir={workdirs[0].folder} is not the folder that process 0 writes to: give a --workdir that all "
+                "machines share"
+            )
+
+    facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key != "data_dir"}
+    facts |= {f"the version of {name}": version for name, version in versions().items()}
+    facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
+    processes.check_agreement(facts)
+    processes.together(check_shared)
+    # a folder that all share may still be shown differently by a file system that is slow to tell
+    processes.check_agreement(
+        {f"the list of checkpoints in {workdir.folder}": workdir.checkpoint_steps() for workdir in workdirs}
+    )
