@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import pathlib
 import re
 import runpy
 import sys
@@ -159,6 +160,17 @@ def _load(path_and_argument, default):
         fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
         raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
     return get_config(*arguments).lock()
+
+
+def config_name() -> str:
+    """The name of the config file that the command line gives, without its folder and .py."""
+    return pathlib.Path(_CONFIG.value.partition(":")[0]).stem
+
+
+def changes(config: ConfigDict) -> dict[str, Any]:
+    """The keys of the config whose values are not those of the config file that the command line gives."""
+    before = _load(_CONFIG.value, None)
+    return {key: value_of(config, key) for key in flat_keys(config) if value_of(config, key) != value_of(before, key)}
 
 
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:

@@ -1,25 +1,26 @@
 """Evaluate the checkpoints of a run, by a linear probe or by the protocol of another config.
 
-python -m sidae_jax.linear_eval --workdir=DIR [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
+python -m sidae_jax.linear_eval [--workdir=DIR] [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
 
 Configs: linear_eval.py, mlp_eval.py, knn_eval.py and finetune.py, in configs/.
 """
+
+from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from sidae_jax import cli
-from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import linear_probe, validate
+from sidae_jax.runs import newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
 _STEP = flags.DEFINE_integer("step", None, "The untrained backbone and this step's checkpoint alone; 0: it alone.")
 
 
 def main(config: ConfigDict) -> None:
-    if _WORKDIR.value is None:
-        raise UserError("--workdir is missing: give the folder of a pre-training run, such as --workdir=runs/cifar10")
+    workdir = _WORKDIR.value or newest.announced(newest.newest_run())
     validate(config)
 
     # Only now what takes seconds to import.
@@ -27,7 +28,7 @@ def main(config: ConfigDict) -> None:
     from sidae_jax.evaluation.run import evaluate
 
     runtime.start()
-    evaluate(config, _WORKDIR.value, _STEP.value)
+    evaluate(config, workdir, _STEP.value)
 
 
 if __name__ == "__main__":

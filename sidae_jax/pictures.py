@@ -1,30 +1,31 @@
 """Write what the report's pictures show of a run's last checkpoint: views, reconstructions and a t-SNE projection.
 
-python -m sidae_jax.pictures --workdir=DIR [--config.KEY=VALUE ...]
+python -m sidae_jax.pictures [--workdir=DIR] [--config.KEY=VALUE ...]
 """
+
+from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from sidae_jax import cli
-from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import pictures
+from sidae_jax.runs import newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
 
 
 def main(config: ConfigDict) -> None:
     """Raises UserError."""
-    if _WORKDIR.value is None:
-        raise UserError("--workdir is missing: give the folder of a pre-training run, such as --workdir=runs/cifar10")
+    workdir = _WORKDIR.value or newest.announced(newest.newest_run())
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
     from sidae_jax.evaluation.pictures import write
 
     runtime.start()
-    print(f"pictures in {write(config, _WORKDIR.value)}; sidae_jax.report draws them")
+    print(f"pictures in {write(config, workdir)}; sidae_jax.report draws them")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ The same command again continues. With --print it runs nothing and prints one sh
 array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
 """
 
+from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
+
 import fcntl
 import json
 import pathlib

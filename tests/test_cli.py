@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -67,11 +68,6 @@ MISTAKES = {
         "--config configs/nope.py --workdir={tmp}/run",
         "--config=configs/nope.py names no file in {root}: give the path of one such as configs/cifar10.py",
     ),
-    "no workdir": Mistake(
-        MAIN,
-        "--config=configs/digits.py",
-        "--workdir is missing: give the folder of the run, such as --workdir=runs/cifar10",
-    ),
     "workdir under a file": Mistake(
         MAIN,
         "--config=configs/digits.py --workdir={tmp}/file/run",
@@ -101,9 +97,6 @@ MISTAKES = {
         "--num_processes=two is not an integer: give --num_processes=VALUE with VALUE an integer",
     ),
     "no and a value": digits("--nodistributed=1", "--nodistributed=1 does not take an argument: --help .*"),
-    "evaluation without workdir": Mistake(
-        EVALUATE, "", "--workdir is missing: give the folder of a pre-training run, .*"
-    ),
     "evaluation without checkpoints": Mistake(
         EVALUATE, "--workdir={tmp}/no", "--workdir={tmp}/no has no folder checkpoints: give the folder of a run of .*"
     ),
@@ -191,6 +184,25 @@ def test_a_workdir_is_that_of_one_process(tmp_path):
     with pytest.raises(UserError), files.opened(tmp_path / "made") as folder, Workdir(folder, ConfigDict(), lock=True):
         raise UserError("refused")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("module", [MAIN, "sidae_jax.sweep", "sidae_jax.report", EVALUATE, "sidae_jax.pictures"])
+def test_ctrl_c_during_the_imports_is_answered_in_one_line(module, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", module, "--config=configs/digits.py", f"--workdir={tmp_path}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "sidae_jax.interrupt" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    lines = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert lines in (["interrupted"], []), lines
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,12 @@
 """Write a report of the runs under a folder: tables beside the published figures, curves and pictures.
 
-python -m sidae_jax.report --workdir=DIR [--out=DIR/report]
+python -m sidae_jax.report [--workdir=DIR] [--out=DIR/report]
 
 DIR is the workdir of a sweep, or of a run. The report is made of the runs' files alone, report.md with figures/ and
 report.html, one page that needs no other file; the same files give the same report, but for the line with the date.
 """
+
+from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
 import datetime
 import html
@@ -14,9 +16,12 @@ from absl import flags
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
+from sidae_jax.runs import newest
 from sidae_jax.runs.files import open_folder, write_text
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder with the runs, such as the workdir of a sweep.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder with the runs, such as a sweep's; by default the newest in runs/."
+)
 _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report/ in the workdir.")
 
 _STYLE = """
@@ -39,17 +44,14 @@ _NOTE = (
 
 def main() -> None:
     """Raises UserError."""
-    if _WORKDIR.value is None:
-        raise UserError("--workdir is missing: give the folder of a sweep or of a run, such as --workdir=runs/table1")
-    folder = pathlib.Path(_WORKDIR.value).expanduser().absolute()
+    workdir = _WORKDIR.value or newest.announced(newest.newest_of_root())
+    folder = pathlib.Path(workdir).expanduser().absolute()
     from sidae_jax.report import results
 
     runs = results.runs(folder) if folder.is_dir() else []
     rows = results.read(runs)
     if not rows:
-        raise UserError(
-            f"--workdir={_WORKDIR.value} holds no results: evaluate its runs by sidae_jax.linear_eval first"
-        )
+        raise UserError(f"--workdir={workdir} holds no results: evaluate its runs by sidae_jax.linear_eval first")
     try:
         from sidae_jax.report import figures, pictures, tables
     except ImportError as error:

@@ -4,6 +4,9 @@ import os
 import signal
 import time
 from types import FrameType
+from typing import Any
+
+import jax
 
 from sidae_jax import processes
 
@@ -34,18 +37,19 @@ class StopSignals:
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
-    def wanted(self, *, waited: bool, several_processes: bool) -> signal.Signals | None:
+    def wanted(self, metrics: Any, *, waited: bool, several_processes: bool) -> signal.Signals | None:
         """The signal upon which the run stops here, the same in all processes; None where it goes on.
 
-        To be asked after every call of the step. waited: whether the process has just waited for its devices, as it
-        does to log. To ask the other processes means to wait for theirs, so that is done then, and otherwise once in
-        POLL_SECONDS by the slowest's clock.
+        To be asked after every call of the step, with what it returned. waited: whether the process has waited for
+        that already, as it does to log. To ask the other processes means to wait for it, so that is done then, and
+        otherwise once in POLL_SECONDS by the slowest's clock.
         """
         if not several_processes:
             return self.received
         self._calls += 1
         if not waited and self._calls < self._ask_next:
             return None
+        jax.block_until_ready(metrics)  # the host is ahead of the devices, and its clock is to be theirs
         before, self._asked = self._asked, (self._calls, time.monotonic())
         seconds = POLL_SECONDS if before is None else (self._asked[1] - before[1]) / (self._calls - before[0])
         answers = processes.gather([int(self.received or 0), seconds])

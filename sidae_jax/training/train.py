@@ -135,7 +135,7 @@ def _train(
             if all(seed.diverged for seed in seeds):
                 return
             scheduled = done % (config.checkpoint_every * run.steps_per_epoch) == 0 or done == run.total
-            stop = signals.wanted(waited=logs, several_processes=jax.process_count() > 1)
+            stop = signals.wanted(metrics, waited=logs, several_processes=jax.process_count() > 1)
             if scheduled or stop or done == stretch.end:
                 with clock.paused():
                     losses = np.atleast_1d(metrics["loss"])
