@@ -20,6 +20,7 @@ from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_pro
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.methods import METHODS
+from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.runs import checkpoint
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
@@ -258,3 +259,32 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     damage(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
     with pytest.raises(UserError, match=r"checkpoints/4.*another one, by --step"):
         evaluate(tiny(), str(workdir))
+
+
+def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batches(run, images):
+    """Its statistics are set by a pass of its own; the momentum of that pass must not stay behind."""
+    with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
+        metadata = checkpoints.metadata(8)
+    found = backbones.untrained(metadata, images.images)
+    restored = {"untrained": found.network, "initial": backbones._method(metadata).encoder.backbone}
+    momenta = {
+        name: [module.momentum for _, module in nnx.iter_modules(network) if isinstance(module, BatchNorm)]
+        for name, network in restored.items()
+    }
+    assert momenta["untrained"] == momenta["initial"] == [0.9] * 20
+    # as fine-tuning uses it: the running mean of the first layer after a batch of other images
+    stem = found.network.stem_norm
+    before = np.array(stem.mean[...])
+    x = 1 - backbones.normalise(jnp.asarray(images.images[:32]), found.normalisation)
+    found.network(x, views=1)
+    of_batch = np.asarray(found.network.stem(x)).mean((0, 1, 2))
+    np.testing.assert_allclose(stem.mean[...], 0.9 * before + 0.1 * of_batch, rtol=1e-4, atol=1e-6)
+
+
+def test_untrained_backbones_of_all_seeds_are_one_compilation(run, images):
+    with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
+        metadata = checkpoints.metadata(8)
+    backbones._batch_statistics.clear_cache()
+    for seed in range(3):
+        backbones.untrained({**metadata, "config": {**metadata["config"], "seed": seed}}, images.images)
+    assert backbones._batch_statistics._cache_size() == 1

@@ -12,7 +12,7 @@ from flax import nnx
 from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
-from sidae_jax import data
+from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import config, finetune, knn, mlp_probe
 from sidae_jax.evaluation.run import evaluate
@@ -62,18 +62,27 @@ def test_training_is_numpys_sgd(examples, batch_size):
     np.testing.assert_array_equal(network.linear.kernel[...], start["kernel"])
 
 
-def test_an_epoch_goes_through_whole_batches_of_all_examples_in_an_order_of_the_seed():
-    """Each example has a feature of its own: its row of the kernel moves when it is in a batch, and only then."""
-    x, labels = np.eye(10, dtype=np.float32), np.zeros(10, np.int32)
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"),
+    [(4, [4, 4, 2]), (5, [5, 5]), (9, [9]), (16, [10]), (3, [3, 3, 3])],
+    ids=["a smaller last batch", "whole batches", "one left over", "one batch", "three, and one left over"],
+)
+def test_an_epoch_goes_through_all_examples_in_an_order_of_the_seed(batch_size, sizes):
+    """Each example has a feature of its own: its row of the kernel moves by its gradient / the size of its batch."""
+    x, labels, lr = np.eye(10, dtype=np.float32), np.zeros(10, np.int32), 1e-4
 
-    def moved(seed):
+    def sizes_of_batches(seed):
+        """Of the batch in which each example was, 0 where it was in none."""
         network = OneLayer(np.zeros((10, 3), np.float32), np.zeros(3, np.float32))
-        loop = {"epochs": 1, "batch_size": 4, "seed": seed, "what": "test"}
-        return np.asarray(train(network, optax.sgd(1.0), x, labels, **loop).linear.kernel[...])[:, 0] != 0
+        loop = {"epochs": 1, "batch_size": batch_size, "seed": seed, "what": "test"}
+        moved = np.asarray(train(network, optax.sgd(lr), x, labels, **loop).linear.kernel[...])[:, 0] / lr
+        return [0 if step == 0 else round((1 - 1 / 3) / step) for step in moved]
 
-    assert [moved(seed).sum() for seed in range(4)] == [8] * 4
-    assert len({tuple(moved(seed)) for seed in range(4)}) > 1
-    np.testing.assert_array_equal(moved(2), moved(2))
+    wanted = sorted([0] * (10 - sum(sizes)) + [size for size in sizes for _ in range(size)])
+    assert [sorted(sizes_of_batches(seed)) for seed in range(3)] == [wanted] * 3
+    if len(set(wanted)) > 1:
+        assert len({tuple(sizes_of_batches(seed)) for seed in range(4)}) > 1
+    assert sizes_of_batches(2) == sizes_of_batches(2)
 
 
 def test_mlp_is_linear_batchnorm_relu_linear(examples):
@@ -133,7 +142,7 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     for name, value in backbone.arrays().items():
         assert (found[name] != value).any(), name
 
-    start = finetune.Classifier(backbone.network, NORMALISATION, 10, np.random.default_rng([4, 0]))
+    start = finetune.Classifier(backbone.network, NORMALISATION, 10, streams.generator(streams.Stream.PROBE_INIT, 4))
     kernel, bias = (np.asarray(start.linear.kernel[...], float), np.asarray(start.linear.bias[...], float))
     graphdef, state = nnx.split(backbone.network)
     normalised = (images.images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std

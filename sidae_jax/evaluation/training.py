@@ -29,26 +29,28 @@ def train(
     """`network` after so many epochs of minimising the cross-entropy of its logits; the one given is left as it is.
 
     network(inputs[rows], views) -> Float[rows, classes], in training mode with views=1 and in evaluation mode with 0.
-    Every epoch has a new order of all examples; those at its end that do not fill a batch are left out of it, and fewer
-    examples than batch_size are one batch. The same settings should come with the same object as `optimizer`, which is
-    compiled in.
+    Every epoch has a new order of all examples. Its last batch may be smaller than the others, but not of a single
+    example, whose BatchNorm statistics say nothing (PyTorch refuses them): that one is left out of the epoch. The same
+    settings should come with the same object as `optimizer`, which is compiled in.
     """
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     carry = params, batch_stats, optimizer.init(params)
     inputs, labels = jax.device_put(inputs), jax.device_put(labels)
-    batch_size = min(batch_size, len(labels))
-    steps = len(labels) // batch_size
+    whole = len(labels) // batch_size * batch_size
+    ends = len(labels) if len(labels) - whole > 1 or not whole else whole
     rng = streams.generator(Stream.PROBE_ORDER, seed)
     console = rich.console.Console(stderr=True)
     for _ in rich.progress.track(range(epochs), what, console=console, disable=not sys.stderr.isatty()):
-        order = rng.permutation(len(labels))[: steps * batch_size].reshape(steps, batch_size)
-        carry = _epoch(graphdef, optimizer, carry, inputs, labels, order.astype(np.int32))
+        order = rng.permutation(len(labels)).astype(np.int32)
+        for batches in (order[:whole].reshape(-1, batch_size), order[whole:ends][None]):
+            if batches.size:
+                carry = _steps(graphdef, optimizer, carry, inputs, labels, batches)
         jax.block_until_ready(carry)  # so that the progress shown is true
     return nnx.merge(graphdef, carry[0], carry[1])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _epoch(graphdef, optimizer, carry, inputs, labels, order):
+def _steps(graphdef, optimizer, carry, inputs, labels, order):
     def step(carry, rows):
         params, batch_stats, state = carry
 
