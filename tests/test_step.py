@@ -33,6 +33,8 @@ def images():
 
 
 def devices(count):
+    if len(jax.devices()) < count:  # on one GPU the comparison would be of that with itself
+        pytest.skip(f"needs {count} devices, there are {len(jax.devices())}")
     return Mesh(np.array(jax.devices()[:count]), (mesh.AXIS,))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Int, Int32
+from ml_collections import ConfigDict
 
 from sidae_jax import processes, streams
 from sidae_jax.data import Images
@@ -46,6 +47,12 @@ def fits_resident(data: Images, mesh: Mesh) -> bool:
     if limit is None:  # a CPU: its devices share the machine's memory
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)
     return all(processes.gather(data.images.nbytes <= limit // 4))
+
+
+def input_is_resident(config: ConfigDict, data: Images, mesh: Mesh) -> bool:
+    """Whether the data set lies on the devices, as config.input says, or, for "auto", as it fits. Collective."""
+    fits = fits_resident(data, mesh)  # asked in any case: every process has to
+    return config.num_seeds > 1 or config.input == "resident" or (config.input == "auto" and fits)
 
 
 def call_sizes(start: int, end: int, steps_per_epoch: int, log_every: int, most: int) -> Iterator[int]:

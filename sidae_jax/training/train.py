@@ -83,8 +83,7 @@ class _Run:
         self.optimizer, self.schedule = step.make_optimizer(
             config.lr, config.momentum, config.weight_decay, self.total, config.optimizer, config.schedule
         )
-        fits = feed.fits_resident(images, devices)  # asked in any case: all processes have to
-        self.resident = config.num_seeds > 1 or config.input == "resident" or (config.input == "auto" and fits)
+        self.resident = feed.input_is_resident(config, images, devices)
 
     def initial_state(self, config: ConfigDict) -> step.TrainState:
         """The state from which the training of a seed starts."""
