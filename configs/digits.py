@@ -1,6 +1,6 @@
 """SidAE on scikit-learn's 1,797 handwritten digits, which come with the installation: the program's first run.
 
-python -m sidae_jax.main --config=configs/digits.py[:METHOD] --workdir=runs/digits
+python -m sidae_jax.main --config=configs/digits.py[:METHOD]
 
 440 steps of 64 images, a few minutes on two CPU cores, with half of ResNet-18's width. Not an experiment of the paper.
 """

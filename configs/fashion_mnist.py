@@ -1,6 +1,6 @@
 """Pre-training on Fashion-MNIST with the paper's settings (4.1): as CIFAR-10, and views are blurred half of the time.
 
-python -m sidae_jax.main --config=configs/fashion_mnist.py[:METHOD] --workdir=runs/fashion_mnist
+python -m sidae_jax.main --config=configs/fashion_mnist.py[:METHOD]
 
 23,400 steps of 512 images. Published linear-probe accuracy after 200 epochs (paper, Table 1), with all labels / 1%
 of them: SidAE 88.78 / 81.62, SimSiam 85.10 / 77.84, denoising autoencoder 87.67 / 80.20.

@@ -1,6 +1,6 @@
 """Pre-training on MNIST with the paper's settings (4.1): as CIFAR-10, and views are blurred half of the time.
 
-python -m sidae_jax.main --config=configs/mnist.py[:METHOD] --workdir=runs/mnist
+python -m sidae_jax.main --config=configs/mnist.py[:METHOD]
 
 23,400 steps of 512 images. Published linear-probe accuracy after 200 epochs (paper, Table 1), with all labels / 1%
 of them: SidAE 97.80 / 94.65, SimSiam 96.59 / 79.42, denoising autoencoder 97.23 / 88.41.

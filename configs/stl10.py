@@ -1,6 +1,6 @@
 """Pre-training on the 100,000 unlabelled images of STL-10, resized to 32x32, with the paper's settings (4.1).
 
-python -m sidae_jax.main --config=configs/stl10.py[:METHOD] --workdir=runs/stl10
+python -m sidae_jax.main --config=configs/stl10.py[:METHOD]
 
 39,000 steps of 512 images. Published linear-probe accuracy after 200 epochs (paper, Table 1), evaluated on STL-10 /
 CIFAR-10: SidAE (w = 0.25) 61.18 / 66.20, SimSiam 56.74 / 56.64, denoising autoencoder 48.39 / 57.08. The paper's own

@@ -14,6 +14,8 @@
 # (PYTHON, by default python3, must be 3.11 or later on the hosts). The run is started with nohup, so that it survives
 # the ssh. The workdir must be on a file system that all hosts share, such as Filestore mounted on each.
 #
+# Evaluate the run by one process, on a slice of a single host: python -m sidae_jax.linear_eval --workdir=DIR.
+#
 # After a preemption create the slice again, `install` and `start` as before: the workdir holds all that is needed.
 # TPU7x and later are not managed through `gcloud compute tpus tpu-vm`.
 set -euo pipefail

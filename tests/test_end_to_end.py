@@ -132,3 +132,30 @@ def test_linear_evaluation_of_every_checkpoint(left_alone):
     assert all(line["n_train"] == 718 and line["n_test"] == 360 for line in lines)
     assert all(0 <= line["accuracy"] <= 1 for line in lines)
     assert f"{100 * lines[-1]['accuracy']:.2f}" in done.stdout
+
+
+@pytest.mark.timeout(900)
+def test_seeds_are_added_to_a_finished_run_with_kill_9_in_the_middle_and_nothing_is_lost(tmp_path):
+    def files(seed):
+        folder = tmp_path / f"seed{seed}"
+        saved = [path for path in (folder / "checkpoints").rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in [folder / "metrics.jsonl", folder / "config.json", *saved]}
+
+    small = ["--config=configs/digits.py:simsiam", "--config.epochs=4"]  # the quickest to compile
+    code, out = finish(start(tmp_path, *small, "--config.num_seeds=2"))
+    assert code == 0
+    before, of_two = files(0) | files(1), out.splitlines()[-2:]
+    process = start(tmp_path, *small, "--config.num_seeds=3")
+    wait_for_step(tmp_path / "seed2", 50, process, [])
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+    assert files(0) | files(1) == before
+    code, out = finish(start(tmp_path, *small, "--config.num_seeds=3"))
+    assert code == 0
+    assert "continuing at step 40" in out
+    assert out.splitlines()[-3:-1] == of_two
+    assert files(0) | files(1) == before
+    # the seed that was added is the run with it alone, to the last bit
+    alone = tmp_path / "alone"
+    code, alone_out = finish(start(alone, *small, "--config.seed=2"))
+    assert out.splitlines()[-1] == f"seed 2 {alone_out.splitlines()[-1]}"
