@@ -75,7 +75,7 @@ def test_processes_with_other_settings_end_and_name_each_key(tmp_path):
         assert "config.lr is 0.03 in process 0 and 0.3 in process 1" in error
         assert "config.seed is 0 in process 0 and 7 in process 1" in error
         assert "epochs" not in error
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_mistake_of_one_process_ends_all(tmp_path):

@@ -14,8 +14,11 @@ from sidae_jax.runs import files
 from sidae_jax.runs.workdir import Workdir, flat, plain, versions
 
 
-def open_run(config: ConfigDict, path: str, stack: contextlib.ExitStack) -> tuple[list[Workdir], data.Images, Mesh]:
-    """The workdir of each seed, locked by process 0; the images, compared with those of the runs there; the devices.
+def open_run(
+    config: ConfigDict, path: str, stack: contextlib.ExitStack
+) -> tuple[list[Workdir], data.Images, str, Mesh]:
+    """The workdir of each seed, locked by process 0; the images and their SHA-256, compared with
+    those of the runs there; the devices.
 
     What is opened is closed by `stack`. Raises UserError.
     """
@@ -33,7 +36,7 @@ def open_run(config: ConfigDict, path: str, stack: contextlib.ExitStack) -> tupl
     for workdir in workdirs:
         workdir.check_images(sha256)
     _check_images(config, images)
-    return workdirs, images, devices
+    return workdirs, images, sha256, devices
 
 
 def _check_images(config: ConfigDict, images: data.Images) -> None:

@@ -34,9 +34,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     """
     mesh.check_devices()
     with contextlib.ExitStack() as stack:
-        workdirs, images, devices = processes.together(lambda: start.open_run(config, workdir, stack))
+        workdirs, images, sha256, devices = processes.together(lambda: start.open_run(config, workdir, stack))
         run = _Run(config, images, devices)
-        sha256 = images.sha256()
         start.agree(config, workdirs, sha256, "resident" if run.resident else "stream")
         several = len(workdirs) > 1
         seeds = [
