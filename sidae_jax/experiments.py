@@ -97,7 +97,7 @@ def run_name(dataset: str, method: str, changes: Changes) -> str:
     it, it has a part of its SHA-256 behind it: different changes have different names.
     """
     changed = {key: value for key, value in changes.items() if key not in FREE_KEYS}
-    parts = [f"{_short_key(key)}{_short_value(value)}" for key, value in changed.items()]
+    parts = [f"{short_key(key)}{_short_value(value)}" for key, value in changed.items()]
     return _plain("-".join([dataset, method, *parts]))
 
 
@@ -115,7 +115,8 @@ def _short_value(value: Any) -> str:
     return f"{_plain(text)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _short_key(key: str) -> str:
+def short_key(key: str) -> str:
+    """p_blur for views.p_blur: the last part of a config's key, or all of it where that is another key's too."""
     last = key.rpartition(".")[2]
     return last if _full_keys().get(last, {key}) == {key} else key
 

@@ -1,6 +1,6 @@
 """Appendix A, Table 1 of the paper: the weight w on four data sets.
 
-CIFAR-10, Fashion-MNIST and MNIST with 1% and 100% of the labels; STL-10 evaluated on itself and on CIFAR-10, all labels.
+CIFAR-10, Fashion-MNIST and MNIST with 1% and 100% of the labels; STL-10 evaluated on itself and CIFAR-10 with all.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/w_sweep.py --workdir=runs/w_sweep
 """
