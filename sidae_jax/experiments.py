@@ -5,12 +5,15 @@ configs/experiments. Nothing here runs anything.
 """
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidae_jax.config import FREE_KEYS
+from sidae_jax.config import FREE_KEYS, flat_keys, pretraining
+from sidae_jax.methods import METHOD_KEYS
 
 Changes = Mapping[str, Any]
 
@@ -28,13 +31,8 @@ class Pretraining:
 
     @property
     def name(self) -> str:
-        """Of its folder: cifar10-sidae-w0.25, without what is special in shells and paths.
-
-        Keys that change nothing in the result are not in it.
-        """
-        changes = {key: value for key, value in self.changes.items() if key not in FREE_KEYS}
-        parts = [f"{key.rpartition('.')[2]}{value}" for key, value in changes.items()]
-        return re.sub(r"[^\w.-]", "", "-".join([self.dataset, self.method, *parts]))
+        """Of its folder."""
+        return run_name(self.dataset, self.method, self.changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +87,51 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
                 commands.append(("sidae_jax.pictures",))
             made.append(Job(f"{run.name}/seed{seed}", tuple(commands)))
     return made
+
+
+def run_name(dataset: str, method: str, changes: Changes) -> str:
+    """cifar10-sidae-w0.25: the name of a run's folder, without what is special in shells and paths.
+
+    Keys that change nothing in the result are not in it; the others stand in the order of `changes`, by their last part
+    where no other key has the same, so p_blur for views.p_blur. Where a value cannot be read back from what is left of
+    it, it has a part of its SHA-256 behind it: different changes have different names.
+    """
+    changed = {key: value for key, value in changes.items() if key not in FREE_KEYS}
+    parts = [f"{short_key(key)}{_short_value(value)}" for key, value in changed.items()]
+    return _plain("-".join([dataset, method, *parts]))
+
+
+# What stays readable without its special characters: a word, or a slice [:10240] of one. A word that ends in a digit,
+# or has a hyphen in it, could be another one's slice, or a value and the next key.
+_READABLE = re.compile(r"(\w[\w.]*)?[^\W\d]|[^\W\d]+\[:\d+\]")
+
+
+def _short_value(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "_".join(_short_value(part) for part in value)
+    text = str(value)
+    if not isinstance(value, str) or _READABLE.fullmatch(text):
+        return _plain(text)
+    return f"{_plain(text)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def short_key(key: str) -> str:
+    """p_blur for views.p_blur: the last part of a config's key, or all of it where that is another key's too."""
+    last = key.rpartition(".")[2]
+    return last if _full_keys().get(last, {key}) == {key} else key
+
+
+@functools.cache
+def _full_keys() -> dict[str, set[str]]:
+    """The keys of all methods' configs by their last parts."""
+    full = {}
+    for key in {key for method in METHOD_KEYS for key in flat_keys(pretraining(method, ""))}:
+        full.setdefault(key.rpartition(".")[2], set()).add(key)
+    return full
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.-]", "", text)
 
 
 def _small_pretraining(run: Pretraining) -> Changes:

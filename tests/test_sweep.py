@@ -16,6 +16,7 @@ from sidae_jax import cli, experiments
 from sidae_jax.config import validate
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.experiments import Experiment, Pretraining
+from sidae_jax.report import tables
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "configs" / "experiments").glob("*.py"))
@@ -59,20 +60,116 @@ def check_commands(experiment, scale):
             assert job.name.endswith(f"/seed{config.seed}")
 
 
-def test_the_papers_grids():
-    """Counted in the papers' tables and figures: runs, and evaluations of all of them."""
-    counted = {path.stem: [len(run) for _, run in load(path).runs] for path in EXPERIMENTS}
-    assert {name: (len(found), sum(found)) for name, found in counted.items()} == {
-        "table1": (12, 3 * (3 * 2 + 2) + 3 * 2),
-        "figure4": (3, 3 * 2 + 2),
-        "figure5": (6, 6 + 2),
-        "figure6": (7, 7),
-        "figure7": (3, 6),
-        "figure8": (3, 3 * 2 + 2),
-        "w_sweep": (20, 40),
-        "d_hid": (9, 18),
-        "report_table1": (8, 8),
+SIDAE, SIMSIAM, DAE = ("sidae", 0.5), ("simsiam", None), ("dae", None)
+WEIGHTS = (0.125, 0.25, 0.5, 0.75, 0.875)
+CIFAR10, FASHION, MNIST, STL10 = "cifar10", "fashion_mnist", "mnist", "stl10"
+
+
+def itself(datasets, methods, fractions, protocol="linear"):
+    """Pre-trained and evaluated on the same data set."""
+    return {(on, *method, protocol, on, f) for on in datasets for method in methods for f in fractions}
+
+
+def from_stl10(methods):
+    """Pre-trained on STL-10, evaluated on it and on CIFAR-10 with all labels (4.2, Table 1)."""
+    return {(STL10, *method, "linear", on, 1.0) for method in methods for on in (STL10, CIFAR10)}
+
+
+# (pre-trained on, method, w, protocol, evaluated on, fraction of the labels): written from the paper's text and tables
+GRIDS = {
+    "table1": itself((CIFAR10, FASHION, MNIST), (SIDAE, SIMSIAM, DAE), (0.01, 1.0))
+    | from_stl10((("sidae", 0.25), SIMSIAM, DAE)),
+    "figure4": itself([CIFAR10], (SIDAE, SIMSIAM, DAE), (0.01, 1.0)),
+    "figure5": itself((MNIST, FASHION), (SIDAE, SIMSIAM, DAE), [0.01]),
+    "figure6": itself([CIFAR10], (*(("sidae", w) for w in WEIGHTS), SIMSIAM, DAE), [0.01]),
+    "figure7": itself([CIFAR10], (("sidae", 0.125), SIMSIAM, DAE), (0.01, 1.0), "finetune"),
+    "figure8": from_stl10((("sidae", 0.25), SIMSIAM, DAE)),
+    "w_sweep": itself((CIFAR10, FASHION, MNIST), [("sidae", w) for w in WEIGHTS], (0.01, 1.0))
+    | from_stl10([("sidae", w) for w in WEIGHTS]),
+}
+# (evaluated on, fraction) of the line "supervised", trained from scratch; Table 1 has it here, not in the paper
+SUPERVISED = {
+    "table1": {(on, f) for on in (CIFAR10, FASHION, MNIST) for f in (0.01, 1.0)},
+    "figure4": {(CIFAR10, 0.01), (CIFAR10, 1.0)},
+    "figure5": {(MNIST, 0.01), (FASHION, 0.01)},
+    "figure6": set(),
+    "figure7": {(CIFAR10, 0.01), (CIFAR10, 1.0)},
+    "figure8": {(STL10, 1.0), (CIFAR10, 1.0)},
+    "w_sweep": set(),
+}
+
+
+def as_given(changes):
+    return [(key, str(value)) for key, value in changes.items()]
+
+
+def measured(path):
+    """(what, the two resolved configs, whether of the untrained backbone alone) of each evaluation of an experiment."""
+    for run, evaluations in load(path).runs:
+        config = cli.load_config(f"{ROOT}/configs/{run.dataset}.py:{run.method}", as_given(run.changes))
+        for evaluation in evaluations:
+            how = cli.load_config(f"{ROOT}/configs/{evaluation.config}.py", as_given(evaluation.changes))
+            on = how.dataset or config.dataset
+            what = (config.dataset, config.method, config.get("w"), how.protocol, on, how.label_fraction)
+            yield what, config, how, evaluation.untrained_only
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_papers_grids(name):
+    """What is measured, after which pre-training: neither more nor less than in the paper, and each once."""
+    found = list(measured(ROOT / "configs" / "experiments" / f"{name}.py"))
+    trained = [what for what, _, _, untrained_only in found if not untrained_only]
+    assert set(trained) == GRIDS[name]
+    assert len(trained) == len(set(trained))
+    scratch = {(on, fraction) for (*_, protocol, on, fraction), *_ in found if protocol == "finetune"}
+    assert scratch == SUPERVISED[name]
+    for _, config, how, _ in found:
+        assert (config.epochs, config.checkpoint_every, config.d_hid, config.batch_size) == (200, 25, 2048, 512)
+        assert (config.lr, config.momentum, config.weight_decay, config.schedule) == (0.03, 0.9, 5e-4, "cosine")
+        assert config.train_split == ("unlabelled" if config.dataset == STL10 else "train")
+        assert config.views.p_blur == (0.5 if config.dataset in (MNIST, FASHION) else 0)
+        assert (how.train_split, how.test_split) == ("train", "test")
+        settings = how.finetune if how.protocol == "finetune" else how.probe
+        assert settings.to_dict() == {"epochs": 50, "lr": 0.05, "momentum": 0.9, "batch_size": 256}
+
+
+def test_the_grid_of_appendix_2():
+    found = list(measured(ROOT / "configs" / "experiments" / "d_hid.py"))
+    assert {(what[:3], config.d_hid) for what, config, *_ in found} == {
+        ((CIFAR10, *method), d) for method in (SIDAE, SIMSIAM, DAE) for d in (512, 1024, 2048)
     }
+    assert {what[3:] for what, *_ in found} == {("linear", CIFAR10, 0.01), ("linear", CIFAR10, 1.0)}
+    assert len(found) == 3 * 3 * 2
+
+
+def test_every_published_figure_is_of_an_experiment():
+    measured_by_any = {what for path in EXPERIMENTS for what, *_ in measured(path)}
+    keys = ("pretrained_on", "method", "w", "protocol", "evaluated_on", "label_fraction")
+    figures = {tuple(row[key] for key in keys) for row in tables.published()}
+    assert figures - measured_by_any == set()
+
+
+def test_different_changes_have_different_names():
+    def name(**changes):
+        return experiments.run_name("cifar10", "sidae", {key.replace("__", "."): v for key, v in changes.items()})
+
+    # today's names, which sweeps that were started have
+    assert name() == "cifar10-sidae"
+    assert name(w=0.25, data_dir="/x", log_every=3) == "cifar10-sidae-w0.25"
+    assert name(train_split="train[:128]", views__p_blur=0.5) == "cifar10-sidae-train_splittrain128-p_blur0.5"
+    assert name(lr=1e-05, target="view", zero_init_residual=True) == (
+        "cifar10-sidae-lr1e-05-targetview-zero_init_residualTrue"
+    )
+    different = [
+        *({"train_split": f"train{part}"} for part in ("", "[:128]", "[128:]", "128", "[:128%]", "[:12]+train[:8]")),
+        *({"train_split": split} for split in ("train-w0.5", "train", "unlabelled")),
+        {"train_split": "train", "w": 0.5},
+        *({"views.crop_ratio": pair} for pair in ((0.75, 1.33), (0.7, 51.33), (0.751, 0.33))),
+        *({key: 0.1} for key in ("views.hue", "other.hue", "views.other.hue")),
+    ]
+    names = [experiments.run_name("stl10", "sidae", changes) for changes in different]
+    assert len(set(names)) == len({json.dumps(changes) for changes in different})
+    assert all(re.fullmatch(r"[\w.-]+", found) for found in names)
 
 
 def test_an_experiments_own_keys_stand_above_those_of_the_small_scale():

@@ -1,4 +1,6 @@
-"""Table 1 of the paper: linear probes with 1% and 100% of the labels, and the supervised baseline.
+"""Table 1 of the paper: linear probes with 1% and 100% of the labels.
+
+Beside it, on the first three data sets, the supervised baseline, which the paper has in its figures alone.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/table1.py --workdir=runs/table1
 """

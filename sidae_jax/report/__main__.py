@@ -26,19 +26,24 @@ _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0 2rem; }
-th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid #ddd; text-align: left; }
-td { font-variant-numeric: tabular-nums; white-space: nowrap; }
-td:last-child { white-space: normal; }
+table { border-collapse: collapse; font-size: 0.85rem; }
+.table { margin: 1rem 0 2rem; overflow-x: auto; }
+.table p { margin: 0.25rem; font-size: 0.85rem; }
+th, td { padding: 0.25rem 0.4rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.short { white-space: nowrap; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }
 """
 _NOTE = (
     "Accuracies of the last checkpoint of each run, the mean over its seeds with the standard error in brackets where "
-    "there are two seeds or more; the bands of the curves are of one standard error. A protocol's settings are named "
+    "there are two seeds or more; several evaluations of one pre-training are averaged first and count as one. The "
+    "bands of the curves are of one standard error. A protocol's settings are named "
     "where they are not its defaults; fine-tuning an untrained backbone is training from scratch. An empty cell was "
-    "not run, or not published. Published figures are those of 200 epochs on all images and five seeds (the report's: "
-    "150 epochs, its seeds not said): only runs of that length compare with them."
+    "not run, or not published. A published figure stands beside a run with the same settings; images, epochs and "
+    "batch may be others, which a note at the figure then says: such a run does not compare with it. A run whose other "
+    "settings differ has no published figure beside it. The published figures are those of 200 epochs on all images "
+    "and five seeds (the report's: 150 epochs, its seeds not said)."
 )
 
 
@@ -47,19 +52,21 @@ def main() -> None:
     workdir = _WORKDIR.value or newest.announced(newest.newest_of_root())
     folder = pathlib.Path(workdir).expanduser().absolute()
     from sidae_jax.report import results
+    from sidae_jax.report.reference import printable
+    from sidae_jax.report.runs import runs as runs_in
 
-    runs = results.runs(folder) if folder.is_dir() else []
+    runs, name = runs_in(folder) if folder.is_dir() else [], printable(folder.name)
     rows = results.read(runs)
     if not rows:
         raise UserError(f"--workdir={workdir} holds no results: evaluate its runs by sidae_jax.linear_eval first")
     try:
-        from sidae_jax.report import figures, pictures, tables
+        from sidae_jax.report import figures, pictures, tables, training
     except ImportError as error:
         raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
     summaries = results.summarise(rows)
     made = tables.tables(summaries)
     curves = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)
-    curves |= figures.accuracy_by_dimension(summaries) | figures.training_curves(runs)
+    curves |= figures.accuracy_by_dimension(summaries) | training.training_curves(runs)
     seen = pictures.read(runs)
     shown = pictures.augmentations(seen) | pictures.reconstructions(seen) | pictures.projections(seen)
     drawn = {"Curves": curves, "Pictures": shown}
@@ -68,25 +75,26 @@ def main() -> None:
     number_of = {title: number for number, title in enumerate(curves | shown, start=1)}
     (out / "figures").mkdir(exist_ok=True)
 
-    parts = [f"# {folder.name}", date, _NOTE, "## Tables", *(tables.markdown(table).strip() for table in made)]
+    parts = [
+        f"# {tables.markdown_text(name)}",
+        date,
+        _NOTE,
+        "## Tables",
+        *(tables.markdown(table).strip() for table in made),
+    ]
     for section, figures_of in drawn.items():
         parts += [f"## {section}"] if figures_of else []
         for title, svg in figures_of.items():
-            name = f"figures/{number_of[title]:02d}.svg"
-            write_text(out / name, svg)
-            parts.append(f"### {title}\n\n![{title}]({name})")
+            file, shown = f"figures/{number_of[title]:02d}.svg", tables.markdown_text(title)
+            write_text(out / file, svg)
+            parts.append(f"### {shown}\n\n![{shown}]({file})")
     write_text(out / "report.md", "\n\n".join(parts) + "\n")
-    write_text(out / "report.html", _page(folder.name, date, made, drawn))
+    write_text(out / "report.html", _page(name, date, [tables.page(table) for table in made], drawn))
     print(f"{len(made)} tables and {len(number_of)} figures of {len(rows)} results in {out}/report.html")
 
 
-def _page(name, date, made, drawn) -> str:
-    body = [f"<h1>{html.escape(name)}</h1>", f"<p>{date}</p>", f"<p>{_NOTE}</p>", "<h2>Tables</h2>"]
-    for table in made:
-        cells = [(table.header, "th"), *((row, "td") for row in table.rows)]
-        lines = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for row, tag in cells)
-        body.append(f"<h3>{html.escape(table.title)}</h3>")
-        body.append("<table>" + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table>")
+def _page(name, date, tables, drawn) -> str:
+    body = [f"<h1>{html.escape(name)}</h1>", f"<p>{date}</p>", f"<p>{_NOTE}</p>", "<h2>Tables</h2>", *tables]
     for section, figures_of in drawn.items():
         body += [f"<h2>{section}</h2>"] if figures_of else []
         for title, svg in figures_of.items():

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
-from sidae_jax.report.figures import to_svg
-from sidae_jax.report.results import Run
+from sidae_jax.report.figures import plain, to_svg
+from sidae_jax.report.runs import Run, short
 
 # Paul Tol's colours "muted", which colour-blind readers tell apart, and a marker each
 _CLASSES = [
@@ -29,10 +29,30 @@ def read(runs: Iterable[Run]) -> list[tuple[Run, Pictures]]:
         if run.name in found or not path.exists():
             continue
         try:
-            found[run.name] = (run, picture_file.read(path))
-        except (OSError, ValueError, KeyError) as error:
-            logging.warning("%s is damaged and left out: %s", path, error)
+            found[run.name] = (run, _checked(picture_file.read(path)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logging.warning("%s is damaged and left out: %s", path, short(error))
     return [found[name] for name in sorted(found)]
+
+
+def _checked(seen: Pictures) -> Pictures:
+    """Raises ValueError where an array can not be drawn."""
+    shown, points = len(seen.images), len(seen.labels)
+    shapes = {
+        "images": (shown, 32, 32, 3),
+        "views": (shown, 2, 32, 32, 3),
+        "reconstructions": (min(len(seen.reconstructions), shown), 2, 32, 32, 3),
+        "tsne": (points, 2),
+        "labels": (points,),
+        "class_names": (len(seen.class_names),),
+    }
+    for name, shape in shapes.items():
+        array = getattr(seen, name)
+        if array.shape != shape or not shown or not points:
+            raise ValueError(f"{name} has shape {array.shape}")
+    if seen.reconstructions.shape[0] not in (0, shown):
+        raise ValueError(f"{len(seen.reconstructions)} reconstructions of {shown} images")
+    return seen
 
 
 def augmentations(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
@@ -63,8 +83,8 @@ def reconstructions(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
 def projections(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
     """Title -> SVG: the features of test images by t-SNE, coloured by class, a panel a run (report, Figures 1, 2)."""
     figures = {}
-    for dataset in sorted({run.config["dataset"] for run, _ in found}):
-        panels = [(run, seen) for run, seen in found if run.config["dataset"] == dataset]
+    for dataset in sorted({run.dataset for run, _ in found}):
+        panels = [(run, seen) for run, seen in found if run.dataset == dataset]
         columns = min(len(panels), 3)
         rows = -(-len(panels) // columns)
         figure = Figure(figsize=(3 * columns + 1.4, 3 * rows), layout="constrained")
@@ -72,7 +92,7 @@ def projections(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
         for panel, (run, seen) in zip(axes, panels, strict=False):
             _scatter(panel, seen)
             title = textwrap.fill(f"{run.name}, seed {run.seed}, epoch {seen.epoch:g}", 40)
-            panel.set_title(title, fontsize=8)
+            panel.set_title(plain(title), fontsize=8)
         for panel in axes[len(panels) :]:
             panel.remove()
         entries = figure.axes[0].get_legend_handles_labels()
@@ -86,7 +106,7 @@ def _of_a_dataset(found: Sequence[tuple[Run, Pictures]]) -> dict[str, Pictures]:
     """Those of the first run of each: the views of its other runs are the same unless their settings differ."""
     first = {}
     for run, seen in found:
-        first.setdefault(run.config["dataset"], seen)
+        first.setdefault(run.dataset, seen)
     return {dataset: first[dataset] for dataset in sorted(first)}
 
 
@@ -106,7 +126,9 @@ def _grid(rows: list[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
-    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], labels)
+    axes.set_yticks(
+        [pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], [plain(label) for label in labels]
+    )
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
@@ -117,6 +139,6 @@ def _scatter(axes, seen: Pictures) -> None:
     for i, name in enumerate(seen.class_names):
         colour, marker = _CLASSES[i % len(_CLASSES)]
         points = seen.tsne[seen.labels == i]
-        axes.scatter(*points.T, s=14, color=colour, marker=marker, linewidths=0, label=str(name))
+        axes.scatter(*points.T, s=14, color=colour, marker=marker, linewidths=0, label=plain(str(name)))
     axes.set_xticks([])
     axes.set_yticks([])

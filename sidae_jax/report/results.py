@@ -1,8 +1,7 @@
-"""The result files under a folder of runs, as rows, and their means over seeds."""
+"""The result files of runs, as rows, and their means over pre-trainings."""
 
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 from collections.abc import Iterable
@@ -12,50 +11,42 @@ from absl import logging
 
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
-
-Task = tuple[str, str, float, str]  # protocol, data set, fraction of the labels, settings
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A folder with the config.json of a run; `name` is that of its folder under the report's, without its seed's."""
-
-    name: str
-    seed: int
-    config: dict[str, Any]
-    folder: pathlib.Path
+from sidae_jax.report.reference import printable, short_text
+from sidae_jax.report.runs import Pretraining, Run, integer, number, short, text
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Measured:
-    """What was measured: all of it but the seed. `label` names the run where several differ in nothing else here.
-
-    settings: those of the protocol that are not its defaults, as text.
-    """
+class Task:
+    """What an accuracy is of. settings: those of the protocol that are not its defaults, as text."""
 
     protocol: str
     evaluated_on: str
     label_fraction: float
     settings: str
-    pretrained_on: str
-    method: str
-    w: float | None
-    d_hid: int | None
-    label: str
-    step: int
-    epoch: float
-    images: str  # of the pre-training: its split
     n_train: int
     n_test: int
 
     @property
-    def task(self) -> Task:
-        return self.protocol, self.evaluated_on, self.label_fraction, self.settings
+    def title(self) -> str:
+        """linear probe on cifar10, 1% of the labels, lr = 0.1 (500 images), 10000 test images."""
+        name = task_title(self.protocol, self.evaluated_on, self.label_fraction)
+        settings = f", {self.settings}" if self.settings else ""
+        return f"{name}{settings} ({self.n_train} images), {self.n_test} test images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured, after which step of what: all of it but the seeds."""
+
+    task: Task
+    pretraining: Pretraining
+    step: int
+    epoch: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Accuracies in per cent over seeds; the standard error (n - 1 in its variance) needs two."""
+    """Accuracies in per cent over `seeds` pre-trainings; the standard error (n - 1 in its variance) needs two."""
 
     measured: Measured
     seeds: int
@@ -63,80 +54,84 @@ class Summary:
     standard_error: float | None
 
 
-def runs(folder: pathlib.Path) -> list[Run]:
-    """Those under the folder, in a fixed order; one whose config cannot be read is left out, with a warning."""
-    found = []
-    for path in sorted(folder.rglob("config.json")):
-        try:
-            config = json.loads(path.read_text())["config"]
-            seed, *_ = (config[key] for key in ("seed", "dataset", "method", "train_split"))  # `read` needs the others
-        except (ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged, its run is left out: %s", path, error)
-            continue
-        of_all_seeds = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
-        name = of_all_seeds.relative_to(folder).as_posix() if folder in of_all_seeds.parents else of_all_seeds.name
-        found.append(Run(name, seed, config, path.parent))
-    return found
+Row = tuple[Measured, int, float]
 
 
-def read(found: Iterable[Run]) -> list[tuple[Measured, int, float]]:
-    """(what, the pre-training's seed, accuracy in [0, 1]) of every line of every result file of the runs."""
+def read(found: Iterable[Run]) -> list[Row]:
+    """(what, the pre-training's seed, accuracy in [0, 1]) of every line of every result file of the runs.
+
+    A line that is none is left out, with a warning.
+    """
     rows = []
     for run in found:
-        for file in sorted((run.folder / "eval").glob("*.jsonl")):
-            for record in results.read(file):
-                measured = Measured(
-                    protocol=record["protocol"],
-                    evaluated_on=record["dataset"],
-                    label_fraction=record["label_fraction"],
-                    settings=_settings(record),
-                    pretrained_on=run.config["dataset"],
-                    method=run.config["method"],
-                    w=run.config.get("w"),
-                    d_hid=run.config.get("d_hid"),
-                    label=run.name,
-                    step=record["step"],
-                    epoch=record["epoch"],
-                    images=run.config["train_split"],
-                    n_train=record["n_train"],
-                    n_test=record["n_test"],
-                )
-                rows.append((measured, run.seed, record["accuracy"]))
+        for path in sorted((run.folder / "eval").glob("*.jsonl")):
+            for record in _records(path):
+                try:
+                    rows.append((_measured(run, record), run.seed, number(record, "accuracy", 0, 1)))
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    logging.warning("A line of %s is no result and left out: %s", path, short(error))
     return rows
 
 
-def _settings(record: results.Record) -> str:
+def _records(path: pathlib.Path) -> list[results.Record]:
+    try:
+        return results.read(path)
+    except (OSError, ValueError, RecursionError) as error:
+        logging.warning("%s is damaged and left out: %s", path, short(error))
+        return []
+
+
+def _measured(run: Run, record: results.Record) -> Measured:
+    task = Task(
+        protocol=record["protocol"],
+        evaluated_on=printable(text(record, "dataset")),
+        label_fraction=number(record, "label_fraction", 0, 1),
+        settings=_settings(record),
+        n_train=integer(record, "n_train", 1),
+        n_test=integer(record, "n_test", 1),
+    )
+    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0))
+
+
+def _settings(record: dict[str, Any]) -> str:
     protocol = PROTOCOLS[record["protocol"]]
-    defaults = dataclasses.asdict(protocol.settings())
-    given = record.get(protocol.section, defaults)
-    return ", ".join(f"{key} = {given[key]}" for key in sorted(given) if given[key] != defaults.get(key))
+    defaults = {"features": "backbone", **dataclasses.asdict(protocol.settings())}
+    given = {key: record[key] for key in ["features"] if key in record} | dict(record.get(protocol.section, {}))
+    return ", ".join(
+        f"{printable(key)} = {short_text(given[key])}" for key in sorted(given) if given[key] != defaults.get(key)
+    )
 
 
-def title(task: Task) -> str:
-    """linear probe on cifar10, 1% of the labels, epochs = 3."""
-    *of_all, settings = task
-    return task_title(*of_all) + (f", {settings}" if settings else "")
+def summarise(rows: Iterable[Row]) -> list[Summary]:
+    """One for each thing measured, in a fixed order.
 
-
-def summarise(rows: Iterable[tuple[Measured, int, float]]) -> list[Summary]:
-    """One for each thing measured, in the order of `Measured`."""
-    ordered = sorted(rows, key=lambda row: (_sortable(row[0]), row[1]))
+    Several results of one pre-training (probes with several seeds) are averaged first: they count as one.
+    """
+    ordered = sorted(rows, key=lambda row: (_sortable(dataclasses.astuple(row[0])), *row[1:]))
     summaries = []
     for measured, group in itertools.groupby(ordered, key=lambda row: row[0]):
-        accuracies = [100 * accuracy for _, _, accuracy in group]
-        n, mean = len(accuracies), sum(accuracies) / len(accuracies)
+        accuracies = [
+            _mean([100 * accuracy for *_, accuracy in of_seed])
+            for _, of_seed in itertools.groupby(group, key=lambda row: row[1])
+        ]
+        n, mean = len(accuracies), _mean(accuracies)
         variance = sum((accuracy - mean) ** 2 for accuracy in accuracies) / (n - 1) if n > 1 else None
         summaries.append(Summary(measured, n, mean, None if variance is None else math.sqrt(variance / n)))
     return summaries
 
 
-def by_run(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
-    """Those of each run, by its label."""
-    runs = {}
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def by_run(summaries: Iterable[Summary]) -> dict[Pretraining, list[Summary]]:
+    """Those of each pre-training."""
+    found = {}
     for summary in summaries:
-        runs.setdefault(summary.measured.label, []).append(summary)
-    return runs
+        found.setdefault(summary.measured.pretraining, []).append(summary)
+    return found
 
 
-def _sortable(measured: Measured):
-    return tuple((value is not None, value) for value in dataclasses.astuple(measured))
+def _sortable(value):
+    """None, of methods that have no w, before every number."""
+    return tuple(map(_sortable, value)) if isinstance(value, tuple) else (value is not None, value)

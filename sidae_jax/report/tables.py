@@ -1,26 +1,33 @@
 """Tables of accuracies, ours beside the published ones; what was not run stays empty."""
 
 import dataclasses
+import html
 import importlib.resources
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from sidae_jax.methods import METHOD_KEYS
-from sidae_jax.report.results import Measured, Summary, Task, by_run, title
+from sidae_jax.report.reference import reference, short_text, whole
+from sidae_jax.report.results import Summary, Task, by_run
+from sidae_jax.report.runs import Pretraining
 
 HEADER = (
-    *("pre-training", "on", "images", "epochs", "seeds", "ours, %", "untrained, %"),
+    *("pre-training", "on", "images", "epochs", "batch", "other settings", "seeds", "ours, %", "untrained, %"),
     *("published, %", "published in"),
 )
+SCALE = "of all images, and of the epochs and batches of the paper or the report: not of this row's"
+# by the beginning of a source
+NOTES = {"report": "settings from the report's released code; what differs from it stands in the README"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells are texts; an empty one was not run, or not published."""
+    """Cells are texts; an empty one was not run, or not published. Cells refer to notes by their numbers, from [1]."""
 
     title: str
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
     header: tuple[str, ...] = HEADER
 
 
@@ -29,67 +36,97 @@ def published() -> list[dict[str, Any]]:
     return json.loads(importlib.resources.files("sidae_jax.report").joinpath("published.json").read_text())
 
 
-def published_task(row: dict[str, Any]) -> Task:
-    """What a published figure measures, with the protocol's defaults."""
-    return row["protocol"], row["evaluated_on"], row["label_fraction"], ""
+def is_published(row: dict[str, Any], task: Task) -> bool:
+    """Whether a published figure is of this task, with the protocol's defaults."""
+    theirs = (row["protocol"], row["evaluated_on"], row["label_fraction"], "")
+    return theirs == (task.protocol, task.evaluated_on, task.label_fraction, task.settings)
 
 
 def tables(summaries: Sequence[Summary]) -> list[Table]:
     """One for each protocol, evaluated data set and fraction of labels: the last checkpoint of each run.
 
-    Published figures of that table for which nothing was run have rows of their own, with our cells empty.
+    A published figure stands beside each run that has its settings, but for the scale: images, epochs, batch. One that
+    stands beside none has a row of its own, with our cells empty.
     """
     tasks, theirs = sorted({s.measured.task for s in summaries}), published()
     return [_table(task, [s for s in summaries if s.measured.task == task], theirs) for task in tasks]
 
 
 def _table(task: Task, summaries, every_published) -> Table:
-    protocol = task[0]
-    matching = [row for row in every_published if published_task(row) == task]
-    left, rows = matching, []
+    matching = [row for row in every_published if is_published(row, task)]
+    left, rows, notes = matching, [], {}  # notes by text, in the order of their numbers
     for run, of_run in by_run(summaries).items():
         last = max(of_run, key=lambda s: s.measured.step)
         untrained = next((s for s in of_run if s.measured.step == 0), None)
-        theirs = [row for row in matching if _same_pretraining(row, last.measured)]
-        left = [row for row in left if row not in theirs]
         trained = last.measured.step > 0
-        if protocol == "finetune" and not trained:
-            figure = ("", "", str(last.seeds), percent(last), "", "", "")
-            rows.append(("supervised, from scratch", "", *figure))
+        if task.protocol == "finetune" and not trained:
+            settings = (of_the_backbone(run), str(last.seeds), percent(last))
+            rows.append(("supervised, from scratch", *[""] * 4, *settings, *[""] * 3))
             continue
+        theirs = [row for row in matching if _same_pretraining(row, run)]
+        left = [row for row in left if row not in theirs]
+        other_scale = not _published_scale(last)
         rows.append(
             (
-                run,
-                last.measured.pretrained_on,
-                last.measured.images,
-                f"{last.measured.epoch:g}" if trained else "",
-                str(last.seeds),
-                percent(last) if trained else "",
+                *(run.label, run.dataset, run.images, _epochs(last) if trained else "", str(run.batch_size)),
+                *(settings_of(run), str(last.seeds), percent(last) if trained else ""),
                 percent(untrained) if untrained else "",
-                " / ".join(_percent(row["accuracy"], row["standard_error"]) for row in theirs),
+                " / ".join(_figure(row, notes, other_scale) for row in theirs),
                 " / ".join(row["source"] for row in theirs),
             )
         )
     for row in left:
         name = row["method"] if row["w"] is None else f"{row['method']}, w = {row['w']:g}"
-        figure = _percent(row["accuracy"], row["standard_error"])
-        rows.append((name, row["pretrained_on"], "", "", "", "", "", figure, row["source"]))
-    n_train, n_test = summaries[0].measured.n_train, summaries[0].measured.n_test
-    return Table(f"{title(task)} ({n_train} images), {n_test} test images", tuple(rows))
+        rows.append((name, row["pretrained_on"], *[""] * 7, _figure(row, notes, False), row["source"]))
+    return Table(task.title, tuple(rows), tuple(notes))
 
 
-def _same_pretraining(row, measured: Measured) -> bool:
-    """A published weight is that of the run; methods without a weight have None in both.
-
-    All published figures are of d = 2048 or, the report's, 128: of the default of the method.
-    """
-    if measured.d_hid != METHOD_KEYS[measured.method].get("d_hid"):
+def _same_pretraining(row, run: Pretraining) -> bool:
+    """All published figures are of the reference's d; methods without a weight have None in both."""
+    if run.settings or run.d_hid != reference(run.method, run.dataset).get("d_hid"):
         return False
-    return (row["pretrained_on"], row["method"], row["w"]) == (measured.pretrained_on, measured.method, measured.w)
+    return (row["pretrained_on"], row["method"], row["w"]) == (run.dataset, run.method, run.w)
+
+
+def _published_scale(last: Summary) -> bool:
+    """Whether images, epochs and batch are the published ones, of the pre-training and of what came after it."""
+    task, run = last.measured.task, last.measured.pretraining
+    theirs = reference(run.method, run.dataset)
+    ours = (run.images, run.epochs, run.batch_size, last.measured.epoch)
+    same = ours == (theirs["train_split"], theirs["epochs"], theirs["batch_size"], theirs["epochs"])
+    return same and whole(task.evaluated_on, task.label_fraction, task.n_train, task.n_test)
+
+
+def settings_of(run: Pretraining) -> str:
+    """All that the reference has otherwise, w and d among it, but for the scale."""
+    theirs = reference(run.method, run.dataset)
+    own = {"w": run.w, "d_hid": run.d_hid}
+    differing = [f"{key} = {short_text(value)}" for key, value in own.items() if value != theirs.get(key)]
+    return ", ".join([*differing, *([run.settings] if run.settings else [])])
+
+
+def of_the_backbone(run: Pretraining) -> str:
+    """Of the settings of a run, those that its untrained backbone has too."""
+    keys = ("stem", "width", "zero_init_residual")
+    return ", ".join(part for part in run.settings.split(", ") if part.partition(" = ")[0] in keys)
+
+
+def _epochs(last: Summary) -> str:
+    done, of = last.measured.epoch, last.measured.pretraining.epochs
+    return f"{done:g}" if done == of else f"{done:g} of {of}"
+
+
+def _figure(row, notes: dict[str, int], other_scale: bool) -> str:
+    """64.75 (0.27) [1]: a published figure, and its notes' numbers, which new ones get here."""
+    wanted = [SCALE] if other_scale else []
+    wanted += [text for source, text in NOTES.items() if row["source"].startswith(source)]
+    wanted += [row["note"]] if "note" in row else []
+    numbers = "".join(f" [{notes.setdefault(text, len(notes) + 1)}]" for text in wanted)
+    return _percent(row["accuracy"], row["standard_error"]) + numbers
 
 
 def percent(summary: Summary) -> str:
-    """64.75 (0.27), the standard error in brackets; without one seed alone was run."""
+    """64.75 (0.27), the standard error in brackets; without where one seed alone was run."""
     return _percent(summary.mean, summary.standard_error)
 
 
@@ -98,10 +135,39 @@ def _percent(mean: float, standard_error: float | None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A GitHub table under its title."""
-    lines = [f"### {table.title}", "", _line(table.header), _line(["---"] * len(table.header))]
-    return "\n".join([*lines, *(_line(row) for row in table.rows)]) + "\n"
+    """A GitHub table under its title, and its notes under it."""
+    lines = [f"### {markdown_text(table.title)}", "", _line(table.header), _line(["---"] * len(table.header))]
+    notes = [f"\n{markdown_text(f'[{number}]')} {markdown_text(note)}" for number, note in _numbered(table)]
+    return "\n".join([*lines, *(_line(map(markdown_text, row)) for row in table.rows), *notes]) + "\n"
+
+
+def page(table: Table) -> str:
+    """The same in HTML. Short cells are not broken, long ones anywhere."""
+    cells = [(table.header, "th"), *((row, "td") for row in table.rows)]
+    lines = ("".join(_cell(cell, tag) for cell in row) for row, tag in cells)
+    notes = "".join(f"<p>[{number}] {html.escape(note)}</p>\n" for number, note in _numbered(table))
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    return f'<h3>{html.escape(table.title)}</h3>\n<div class="table"><table>{body}</table>{notes}</div>'
+
+
+SHORT = 12  # characters of 64.75 (0.27)
+
+
+def _cell(cell: str, tag: str) -> str:
+    kind = ' class="short"' if tag == "td" and len(cell) <= SHORT else ""
+    return f"<{tag}{kind}>{html.escape(cell)}</{tag}>"
+
+
+def _numbered(table: Table):
+    return enumerate(table.notes, start=1)
+
+
+def markdown_text(text: str) -> str:
+    """Text as Markdown that shows it, whatever is in it: no HTML, links, emphasis or formulas."""
+    # an underscore inside a word is none of Markdown's
+    special = re.sub(r"([\\`*~$|\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+    return html.escape(special, quote=False)
 
 
 def _line(cells) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"

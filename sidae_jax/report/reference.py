@@ -1,0 +1,60 @@
+"""What a run's settings are compared with: those of the published figures."""
+
+import functools
+import json
+from typing import Any
+
+from sidae_jax.config import FREE_KEYS, pretraining
+from sidae_jax.experiments import short_key
+
+# training and test images (4.1)
+_SIZES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000)}
+_SIZES["stl10"] = (5_000, 8_000)
+# What a table shows in columns of its own, or in its name, and what tells seeds apart.
+_SHOWN = ("dataset", "method", "w", "d_hid", "train_split", "epochs", "batch_size", "seed", "num_seeds")
+
+
+@functools.cache
+def reference(method: str, dataset: str) -> dict[str, Any]:
+    """The settings of the published figures, flat and as they come back from JSON: those of configs/<dataset>.py."""
+    config = pretraining(method, dataset)
+    if dataset in ("mnist", "fashion_mnist") and method in ("sidae", "simsiam", "dae"):
+        config.views.p_blur = 0.5
+    if dataset == "stl10" and method != "supervised":
+        config.train_split = "unlabelled"
+    if dataset == "stl10" and method == "sidae":
+        config.w = 0.25
+    return _flat(json.loads(json.dumps(config.to_dict())))
+
+
+def other_settings(config: dict[str, Any]) -> str:
+    """lr = 1, stem = cifar: what differs from the reference and changes the result, beside what tables show anyway."""
+    ours, published = _flat(config), reference(config["method"], config["dataset"])
+    keys = (ours.keys() | published.keys()) - {*_SHOWN, *FREE_KEYS, "data_dir"}
+    missing = object()
+    differing = {key: ours.get(key, "missing") for key in keys if ours.get(key, missing) != published.get(key, missing)}
+    return ", ".join(f"{short_key(key)} = {short_text(differing[key])}" for key in sorted(differing))
+
+
+def short_text(value: Any) -> str:
+    """Of a setting, in few characters, all of them printable."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return printable(text if len(text) <= 40 else text[:37] + "...")
+
+
+def printable(text: str) -> str:
+    r"""With \n, \x00 and the like in the place of what is no character of a page, such as half a surrogate pair."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def whole(evaluated_on: str, label_fraction: float, n_train: int, n_test: int) -> bool:
+    """Whether these are that fraction of all training images, and all test images, as in the papers."""
+    all_train, all_test = _SIZES.get(evaluated_on, (None, None))
+    return n_test == all_test and n_train == round(label_fraction * all_train)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

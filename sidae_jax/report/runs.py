@@ -1,0 +1,107 @@
+"""The runs under a folder. What is not a run of this program, or is damaged, is left out with a warning."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import Any
+
+from absl import logging
+
+from sidae_jax.methods import METHOD_KEYS
+from sidae_jax.report.reference import other_settings, printable
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Pretraining:
+    """What was pre-trained, all of it but the seed. `label` is the name of the run.
+
+    images: the split; epochs: those the run was started with; settings: those that are not the published ones, as text.
+    """
+
+    label: str
+    dataset: str
+    method: str
+    w: float | None
+    d_hid: int | None
+    images: str
+    epochs: int
+    batch_size: int
+    settings: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder with the config.json of a run; `name` is that of its folder under the report's, without its seed's."""
+
+    pretraining: Pretraining
+    seed: int
+    folder: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        return self.pretraining.label
+
+    @property
+    def dataset(self) -> str:
+        return self.pretraining.dataset
+
+
+def runs(folder: pathlib.Path) -> list[Run]:
+    """Those under the folder, in a fixed order."""
+    found = []
+    for path in sorted(folder.rglob("config.json")):
+        try:
+            found.append(_run(path, folder))
+        # RecursionError: brackets in brackets, thousands of them
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            logging.warning("%s is not the config.json of a run, or damaged; it is left out: %s", path, short(error))
+    return found
+
+
+def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
+    config = json.loads(path.read_text())["config"]
+    own = METHOD_KEYS[config["method"]]
+    seed = integer(config, "seed", 0)
+    of_all_seeds = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
+    name = of_all_seeds.relative_to(folder).as_posix() if folder in of_all_seeds.parents else of_all_seeds.name
+    pretraining = Pretraining(
+        label=printable(name),
+        dataset=printable(text(config, "dataset")),
+        method=config["method"],
+        w=number(config, "w", 0, 1) if "w" in own else None,
+        d_hid=integer(config, "d_hid", 1) if "d_hid" in own else None,
+        images=printable(text(config, "train_split")),
+        epochs=integer(config, "epochs", 1),
+        batch_size=integer(config, "batch_size", 1),
+        settings=other_settings(config),
+    )
+    return Run(pretraining, seed, path.parent)
+
+
+def text(record: dict[str, Any], key: str) -> str:
+    """The text record[key]. Raises ValueError, or KeyError, or TypeError where record is none."""
+    if not isinstance(record[key], str):
+        raise ValueError(f"{key} is {record[key]!r}, no text")
+    return record[key]
+
+
+def number(record: dict[str, Any], key: str, low: float = -sys.float_info.max, high: float = sys.float_info.max):
+    """The number record[key], in [low, high]. Raises as `text`."""
+    value = record[key]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{key} is {value!r}, no number in [{low:g}, {high:g}]")
+    return value
+
+
+def integer(record: dict[str, Any], key: str, low: int) -> int:
+    """The whole number record[key], at least low. Raises as `text`."""
+    if isinstance(number(record, key, low), float):
+        raise ValueError(f"{key} is {record[key]!r}, no whole number")
+    return record[key]
+
+
+def short(error: Exception) -> str:
+    """One line of a warning."""
+    message = printable(f"{type(error).__name__}: {error}")
+    return message if len(message) <= 200 else message[:197] + "..."
