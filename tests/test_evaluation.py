@@ -20,6 +20,7 @@ from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_pro
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.methods import METHODS
+from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.runs import checkpoint
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
@@ -122,6 +123,20 @@ def test_untrained_is_the_runs_start_with_the_mean_of_the_batches_statistics(run
     stem = np.asarray(found.network.stem(by_hand(images.images[:32]))).reshape(2, -1, 4).astype(np.float64)
     np.testing.assert_allclose(found.network.stem_norm.mean[...], stem.mean(1).mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.network.stem_norm.var[...], stem.var(1, ddof=1).mean(0), rtol=1e-4)
+
+
+def test_untrained_is_compiled_once_for_all_seeds_and_keeps_the_momentum(images):
+    before = backbones._batch_statistics._cache_size()
+    found = []
+    for seed in 0, 1:
+        config = {**PRETRAINING.to_dict(), "seed": seed}
+        metadata = {"config": config, "normalisation": dataclasses.asdict(NORMALISATION)}
+        found.append(backbones.untrained(metadata, images.images[:24]))
+        norms = [module for _, module in nnx.iter_modules(found[-1].network) if isinstance(module, BatchNorm)]
+        assert [norm.momentum for norm in norms] == [0.9] * 20
+    assert backbones._batch_statistics._cache_size() == before + 1
+    stems = [np.asarray(backbone.network.stem_norm.mean[...]) for backbone in found]
+    assert (stems[0] != stems[1]).all()  # each of its own weights
 
 
 def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone, images, monkeypatch):

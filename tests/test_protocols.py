@@ -12,9 +12,9 @@ from flax import nnx
 from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
-from sidae_jax import data
+from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, knn, mlp_probe
+from sidae_jax.evaluation import config, finetune, knn, mlp_probe, training
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
 from sidae_jax.evaluation.training import train
@@ -62,18 +62,58 @@ def test_training_is_numpys_sgd(examples, batch_size):
     np.testing.assert_array_equal(network.linear.kernel[...], start["kernel"])
 
 
-def test_an_epoch_goes_through_whole_batches_of_all_examples_in_an_order_of_the_seed():
-    """Each example has a feature of its own: its row of the kernel moves when it is in a batch, and only then."""
+@pytest.mark.parametrize(("batch_size", "used"), [(4, 10), (3, 9), (10, 10), (64, 10)])
+def test_an_epoch_goes_through_all_examples_in_an_order_of_the_seed(batch_size, used):
+    """Each example has a feature of its own: its row of the kernel moves when it is in a batch, and only then.
+
+    A single example left over, here by a batch_size of 3, is not: BatchNorm would make zeros of it.
+    """
     x, labels = np.eye(10, dtype=np.float32), np.zeros(10, np.int32)
 
-    def moved(seed):
+    def steps(seed):
         network = OneLayer(np.zeros((10, 3), np.float32), np.zeros(3, np.float32))
-        loop = {"epochs": 1, "batch_size": 4, "seed": seed, "what": "test"}
-        return np.asarray(train(network, optax.sgd(1.0), x, labels, **loop).linear.kernel[...])[:, 0] != 0
+        loop = {"epochs": 1, "batch_size": batch_size, "seed": seed, "what": "test"}
+        return np.asarray(train(network, optax.sgd(1.0), x, labels, **loop).linear.kernel[...])[:, 0]
 
-    assert [moved(seed).sum() for seed in range(4)] == [8] * 4
-    assert len({tuple(moved(seed)) for seed in range(4)}) > 1
-    np.testing.assert_array_equal(moved(2), moved(2))
+    assert [(steps(seed) != 0).sum() for seed in range(4)] == [used] * 4
+    assert batch_size >= 10 or len({tuple(steps(seed)) for seed in range(4)}) > 1
+    np.testing.assert_array_equal(steps(2), steps(2))
+
+
+def batches_of(seed, n, batch_size, epochs):
+    """The rows of the batches of a training, the last of an epoch smaller."""
+    rng = streams.generator(streams.Stream.PROBE_ORDER, seed)
+    orders = [rng.permutation(n) for _ in range(epochs)]
+    return [order[i : i + batch_size] for order in orders for i in range(0, n, batch_size)]
+
+
+def test_the_last_batch_of_an_epoch_has_a_mean_of_its_own(examples):
+    rng = np.random.default_rng(1)
+    start = {"kernel": rng.normal(size=(6, 3)).astype(np.float32), "bias": rng.normal(size=3).astype(np.float32)}
+    loop = {"epochs": 3, "batch_size": 4, "seed": 5, "what": "test"}
+    trained = train(OneLayer(**start), optax.sgd(0.5, 0.8), *examples, **loop)
+    wanted = numpy_sgd(start, *examples, batches_of(5, 10, 4, 3), 0.5, 0.8)
+    assert_layers_close({"kernel": trained.linear.kernel[...], "bias": trained.linear.bias[...]}, wanted)
+
+
+def test_batchnorm_sees_the_examples_of_the_last_batch_alone(examples):
+    """At a learning rate of 0 the first layer stays as it is, and the running statistics follow from its outputs."""
+    x, labels = examples
+    mlp = mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0))
+    loop = {"epochs": 2, "batch_size": 4, "seed": 5, "what": "test"}
+    trained = train(mlp, optax.sgd(0.0), x, labels, **loop)
+    h, mean, var = np.asarray(mlp.linear1(jnp.asarray(x)), np.float64), np.zeros(8), np.ones(8)
+    for rows in batches_of(5, 10, 4, 2):
+        mean, var = 0.9 * mean + 0.1 * h[rows].mean(0), 0.9 * var + 0.1 * h[rows].var(0, ddof=1)
+    np.testing.assert_allclose(trained.norm1.mean[...], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.norm1.var[...], var, rtol=1e-4)
+
+
+def test_a_training_is_compiled_once_for_all_epochs(examples):
+    optimizer, loop = optax.sgd(0.125), {"batch_size": 4, "seed": 5, "what": "test"}
+    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), training._epoch._cache_size()
+    train(network, optimizer, *examples, epochs=5, **loop)
+    assert training._epoch._cache_size() == before + 1
 
 
 def test_mlp_is_linear_batchnorm_relu_linear(examples):
@@ -133,7 +173,7 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     for name, value in backbone.arrays().items():
         assert (found[name] != value).any(), name
 
-    start = finetune.Classifier(backbone.network, NORMALISATION, 10, np.random.default_rng([4, 0]))
+    start = finetune.Classifier(backbone.network, NORMALISATION, 10, streams.generator(streams.Stream.PROBE_INIT, 4))
     kernel, bias = (np.asarray(start.linear.kernel[...], float), np.asarray(start.linear.bias[...], float))
     graphdef, state = nnx.split(backbone.network)
     normalised = (images.images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std
@@ -142,6 +182,13 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     error = (p / p.sum(1, keepdims=True) - np.eye(10)[images.labels]) / 40
     np.testing.assert_allclose(tuned.linear.bias[...], bias - 0.3 * error.sum(0), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(tuned.linear.kernel[...], kernel - 0.3 * h.T @ error, rtol=1e-3, atol=1e-4)
+    # the running statistics move by a tenth, also those of the untrained backbone, the baseline's start
+    stem = np.asarray(backbone.network.stem(jnp.asarray(normalised, jnp.float32)), float).reshape(-1, 4)
+    for found, before, batch in (
+        (tuned.backbone.stem_norm.mean, backbone.network.stem_norm.mean, stem.mean(0)),
+        (tuned.backbone.stem_norm.var, backbone.network.stem_norm.var, stem.var(0, ddof=1)),
+    ):
+        np.testing.assert_allclose(found[...], 0.9 * np.asarray(before[...]) + 0.1 * batch, rtol=1e-4, atol=1e-5)
 
 
 def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbone, images):

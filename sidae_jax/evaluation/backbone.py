@@ -66,25 +66,26 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) 
     untrained ResNet is nearly linear and its features badly scaled: a probe on them would measure the scale.
     """
     backbone = _initial(metadata)
-    for _, module in nnx.iter_modules(backbone.network):
+    measuring = nnx.clone(backbone.network)  # `backbone` is trained from here: its momentum has to stay
+    for _, module in nnx.iter_modules(measuring):
         if isinstance(module, BatchNorm):
             module.momentum = 0.0  # the running statistics are then those of the last batch
-    graphdef, params, initial = nnx.split(backbone.network, nnx.Param, nnx.BatchStat)
-
-    @jax.jit
-    def batch_statistics(batch):
-        network = nnx.merge(graphdef, params, initial, copy=True)
-        network(normalise(batch, backbone.normalisation), views=1)
-        return nnx.state(network, nnx.BatchStat)
-
+    graphdef, state = nnx.split(measuring)
     size = min(_BATCH, len(images))
     starts = range(0, len(images) - size + 1, size)  # whole batches only: each counts alike
     total = None
     for start in starts:
-        statistics = batch_statistics(images[start : start + size])
+        statistics = _batch_statistics(graphdef, backbone.normalisation, state, images[start : start + size])
         total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
     nnx.update(backbone.network, jax.tree.map(lambda value: value / len(starts), total))
     return backbone
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all seeds
+def _batch_statistics(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.State, batch: Array) -> nnx.State:
+    network = nnx.merge(graphdef, state, copy=True)
+    network(normalise(batch, by), views=1)
+    return nnx.state(network, nnx.BatchStat)
 
 
 def _initial(metadata: dict[str, Any]) -> Backbone:

@@ -29,9 +29,10 @@ def train(
     """`network` after so many epochs of minimising the cross-entropy of its logits; the one given is left as it is.
 
     network(inputs[rows], views) -> Float[rows, classes], in training mode with views=1 and in evaluation mode with 0.
-    Every epoch has a new order of all examples; those at its end that do not fill a batch are left out of it, and fewer
-    examples than batch_size are one batch. The same settings should come with the same object as `optimizer`, which is
-    compiled in.
+    Every epoch goes through all examples in a new order. Its last batch may be smaller than the others, and fewer
+    examples than batch_size are one batch; but a single example that is left over is left out of its epoch: BatchNorm
+    would make zeros of it, for which PyTorch raises an error and has loaders drop the last batch. The same settings
+    should come with the same object as `optimizer`, which is compiled in.
     """
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     carry = params, batch_stats, optimizer.init(params)
@@ -41,14 +42,15 @@ def train(
     rng = streams.generator(Stream.PROBE_ORDER, seed)
     console = rich.console.Console(stderr=True)
     for _ in rich.progress.track(range(epochs), what, console=console, disable=not sys.stderr.isatty()):
-        order = rng.permutation(len(labels))[: steps * batch_size].reshape(steps, batch_size)
-        carry = _epoch(graphdef, optimizer, carry, inputs, labels, order.astype(np.int32))
+        order = rng.permutation(len(labels)).astype(np.int32)
+        whole, rest = order[: steps * batch_size].reshape(steps, batch_size), order[steps * batch_size :]
+        carry = _epoch(graphdef, optimizer, carry, inputs, labels, whole, rest if len(rest) > 1 else None)
         jax.block_until_ready(carry)  # so that the progress shown is true
     return nnx.merge(graphdef, carry[0], carry[1])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _epoch(graphdef, optimizer, carry, inputs, labels, order):
+def _epoch(graphdef, optimizer, carry, inputs, labels, whole, rest):
     def step(carry, rows):
         params, batch_stats, state = carry
 
@@ -62,4 +64,5 @@ def _epoch(graphdef, optimizer, carry, inputs, labels, order):
         updates, state = optimizer.update(gradients, state, params)
         return (optax.apply_updates(params, updates), batch_stats, state), None
 
-    return jax.lax.scan(step, carry, order)[0]
+    carry, _ = jax.lax.scan(step, carry, whole)
+    return carry if rest is None else step(carry, rest)[0]
