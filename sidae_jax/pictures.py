@@ -23,6 +23,7 @@ def main(config: ConfigDict) -> None:
     from sidae_jax import runtime
     from sidae_jax.evaluation.pictures import write
 
+    runtime.alone("pictures")
     runtime.start()
     print(f"pictures in {write(config, _WORKDIR.value)}; sidae_jax.report draws them")
 

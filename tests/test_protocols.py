@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
@@ -107,6 +108,35 @@ def test_batchnorm_sees_the_examples_of_the_last_batch_alone(examples):
         mean, var = 0.9 * mean + 0.1 * h[rows].mean(0), 0.9 * var + 0.1 * h[rows].var(0, ddof=1)
     np.testing.assert_allclose(trained.norm1.mean[...], mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(trained.norm1.var[...], var, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "devices"), [(40, 16, 8), (34, 12, 6), (40, 40, 8)])
+def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(n, 6)).astype(np.float32), rng.integers(0, 3, n).astype(np.int32)
+    loop = {"epochs": 3, "batch_size": batch_size, "seed": 5, "what": "test"}
+    optimizer, epoch, calls = optax.sgd(0.1, 0.9), training._epoch, []
+    monkeypatch.setattr(training, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
+    several = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    assert len(several.linear1.kernel[...].sharding.device_set) == devices
+    program = epoch.lower(*calls[0]).compile().as_text()
+    assert f"f32[{batch_size // devices},8]" in program  # a device's part of the first layer
+    assert f"f32[{batch_size},8]" not in program
+    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    one = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeypatch):
+    """One step; after several, rounding decides which of two pixels of a maximum gets the gradient."""
+    settings = FinetuneSettings(epochs=1, batch_size=40, lr=0.3)
+    several = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
+    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    one = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
+    assert len(several.linear.kernel[...].sharding.device_set) == 8
+    for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_a_training_is_compiled_once_for_all_epochs(examples):
