@@ -27,6 +27,7 @@ def main(config: ConfigDict) -> None:
     from sidae_jax import runtime
     from sidae_jax.evaluation.run import evaluate
 
+    runtime.alone("linear_eval")
     runtime.start()
     evaluate(config, workdir, _STEP.value)
 

@@ -44,6 +44,23 @@ def data_mesh(batch_size: int) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
+def local_mesh(batch_size: int) -> Mesh:
+    """Devices of this process along the axis "data": as many of them as divide `batch_size`."""
+    devices = jax.local_devices()
+    most = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+    return Mesh(np.array(devices[:most]), (AXIS,))
+
+
+def rows_sharding(mesh: Mesh, n: int) -> NamedSharding:
+    """n rows in equal parts on the devices, or whole on each where the devices do not divide n."""
+    return NamedSharding(mesh, P(AXIS) if n % mesh.size == 0 else _REPLICATED)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Whole on every device."""
+    return NamedSharding(mesh, _REPLICATED)
+
+
 def put(mesh: Mesh, value: np.ndarray | np.generic, spec: P = _REPLICATED) -> jax.Array:
     """`value`, which every process holds whole, laid out by `spec`; each process sends its own part."""
     sharding = NamedSharding(mesh, spec)

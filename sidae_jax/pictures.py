@@ -24,6 +24,7 @@ def main(config: ConfigDict) -> None:
     from sidae_jax import runtime
     from sidae_jax.evaluation.pictures import write
 
+    runtime.alone("pictures")
     runtime.start()
     print(f"pictures in {write(config, workdir)}; sidae_jax.report draws them")
 

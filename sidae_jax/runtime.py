@@ -1,11 +1,20 @@
-"""Settings of JAX that hold for the whole process, and joining several processes into one run."""
+"""Settings of JAX that hold for the whole process, and joining several processes into one run.
 
+Compiled programs are kept in the folder "compiled" of the data cache, up to 4 GiB: at each start those used longest
+ago are removed. JAX_COMPILATION_CACHE_DIR names another folder, which is left alone, and with
+JAX_COMPILATION_CACHE_MAX_SIZE (bytes; it needs the package filelock) JAX keeps a limit itself.
+"""
+
+import contextlib
 import os
+import pathlib
 
 import jax
 
 from sidae_jax.data import cache
 from sidae_jax.errors import UserError
+
+_CACHE_BYTES = 4 * 2**30
 
 
 def start(
@@ -25,7 +34,10 @@ def start(
             "process 0 to each process, or --distributed where a cluster knows its processes"
         )
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache.folder() / "compiled"))
+        folder = cache.folder() / "compiled"
+        if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
+            trim(folder, _CACHE_BYTES)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     # This service would swallow SIGTERM from here to the first step, and have orbax save on a count of its own.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -34,10 +46,49 @@ def start(
         elif coordinator is not None:
             # "deactivate": inside a Slurm or MPI job JAX would take missing values, and the devices, from there
             jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
-        elif distributed or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        elif distributed or _slurm_tasks() > 1:
             jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"the processes of this run could not be joined ({' '.join(str(error).split())}): check --coordinator, "
             "--num_processes and --process_id, or drop --distributed for a single process"
         ) from error
+
+
+def alone(program: str) -> None:
+    """For a program whose files one process writes. Raises UserError where there are others: tasks of srun, or joined.
+
+    To be called before `start` too, which would join them first.
+    """
+    processes = jax.process_count() if jax.distributed.is_initialized() else _slurm_tasks()
+    if processes > 1:
+        raise UserError(
+            f"{program} was started in {processes} processes, which would all write the same files: start it in one, "
+            f"on a cluster by srun --ntasks=1 python -m sidae_jax.{program}; it uses every GPU of its node"
+        )
+
+
+def _slurm_tasks() -> int:
+    """Those of the Slurm step that this process is of; 1 outside of one, as in the shell of sbatch or salloc."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def trim(folder: pathlib.Path, limit: int) -> None:
+    """Remove the compiled programs in `folder` used longest ago until the others take at most `limit` bytes.
+
+    Several processes may do so at once, and use the cache meanwhile: a program that is missing is compiled anew.
+    JAX's own limit is not used: it can write nothing more once one program has no record of its last use, as those
+    made without a limit and those of a process killed in the middle.
+    """
+    found = []
+    for path in folder.glob("*-cache"):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.append((max(stat.st_atime, stat.st_mtime), path, stat.st_size))
+    total = sum(size for *_, size in found)
+    for _, path, size in sorted(found):
+        if total <= limit:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+        total -= size

@@ -4,17 +4,19 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 
 from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import feature_cache
+from sidae_jax.evaluation import feature_cache, results
 from sidae_jax.evaluation.config import linear_probe
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.evaluation.run import evaluate
@@ -28,7 +30,17 @@ NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of t
 BACKBONE = ("params.encoder.backbone.", "batch_stats.encoder.backbone.")
 KEYS = {
     *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
-    *("label_fraction", "seed", "n_train", "n_test", "accuracy", "seconds", "labelled_rows_sha256", "probe"),
+    *(
+        "label_fraction",
+        "seed",
+        "n_train",
+        "n_test",
+        "accuracy",
+        "seconds",
+        "labelled_rows_sha256",
+        "features",
+        "probe",
+    ),
 }
 
 
@@ -125,6 +137,20 @@ def test_untrained_is_the_runs_start_with_the_mean_of_the_batches_statistics(run
     np.testing.assert_allclose(found.network.stem_norm.var[...], stem.var(1, ddof=1).mean(0), rtol=1e-4)
 
 
+def test_untrained_is_compiled_once_for_all_seeds_and_keeps_the_momentum(images):
+    before = backbones._batch_statistics._cache_size()
+    found = []
+    for seed in 0, 1:
+        config = {**PRETRAINING.to_dict(), "seed": seed}
+        metadata = {"config": config, "normalisation": dataclasses.asdict(NORMALISATION)}
+        found.append(backbones.untrained(metadata, images.images[:24]))
+        norms = [module for _, module in nnx.iter_modules(found[-1].network) if isinstance(module, BatchNorm)]
+        assert [norm.momentum for norm in norms] == [0.9] * 20
+    assert backbones._batch_statistics._cache_size() == before + 1
+    stems = [np.asarray(backbone.network.stem_norm.mean[...]) for backbone in found]
+    assert (stems[0] != stems[1]).all()  # each of its own weights
+
+
 def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone, images, monkeypatch):
     before = checkpoint.arrays_sha256(backbone.arrays())
     found = backbones.features(backbone, images.images)
@@ -137,6 +163,55 @@ def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone,
     monkeypatch.setattr(backbones, "_BATCH", 12)  # the last of four batches holds 4 images
     np.testing.assert_allclose(backbones.features(backbone, images.images), found, rtol=1e-4, atol=1e-5)
     assert checkpoint.arrays_sha256(backbone.arrays()) == before
+
+
+def test_features_are_computed_on_all_devices(backbone, images, monkeypatch):
+    forward, computed = backbones._forward, []
+    monkeypatch.setattr(backbones, "_forward", lambda *arguments: computed.append(forward(*arguments)) or computed[-1])
+    found = backbones.features(backbone, images.images)
+    (output,) = computed
+    assert {shard.data.shape for shard in output.addressable_shards} == {(64, 32)}
+    assert len({shard.device for shard in output.addressable_shards}) == 8
+    monkeypatch.setattr(backbones, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    np.testing.assert_allclose(backbones.features(backbone, images.images), found, rtol=1e-5, atol=1e-6)
+
+
+def test_features_of_the_projector_are_z(run, backbone, images, tmp_path):
+    with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
+        found = backbones.restore(checkpoints, 8, "projector")
+    method = METHODS["simsiam"](PRETRAINING, None)
+    _, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    for state, prefix in ((params, "params."), (batch_stats, "batch_stats.")):
+        nnx.update(method, checkpoint.from_arrays(state, trained_arrays(8), prefix))
+    z = np.asarray(method.encoder(by_hand(images.images), views=0))
+    assert z.shape == (40, PRETRAINING.d_hid)
+    np.testing.assert_allclose(backbones.features(found, images.images), z, rtol=1e-3, atol=1e-4)
+    cached = [feature_cache.cached_features(tmp_path, "train", b, images) for b in (backbone, found, backbone)]
+    np.testing.assert_allclose(cached[1], z, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(cached[0], cached[2])
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsys):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    evaluate(tiny(), str(workdir), only_step=0)
+    path = workdir / "eval" / "linear-digits-1-seed0.jsonl"
+    (before,) = lines_of(path)
+    del before["features"]  # as files were written before there was the key
+    path.write_text(json.dumps(before) + "\n")
+    (projector,) = evaluate(tiny(features="projector"), str(workdir), only_step=0)
+    assert projector["features"] == "projector"
+    assert lines_of(workdir / "eval" / "linear-digits-1-projector-seed0.jsonl") == [projector]
+    assert "features of the projector" in capsys.readouterr().out
+    (backbone,) = evaluate(tiny(), str(workdir), only_step=0)
+    assert backbone["features"] == "backbone"
+
+
+def test_a_method_without_a_projector_is_told(tmp_path):
+    vae = pretraining("vae", "digits", width=4, d_hid=8)
+    save(tmp_path, {8: arrays_of(METHODS["vae"](vae, None))}, made_by=vae)
+    with pytest.raises(UserError, match=r"features=projector, but the run's method, vae, has no projector"):
+        evaluate(tiny(features="projector"), str(tmp_path))
 
 
 def damage(path):
@@ -242,6 +317,23 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
     assert records[0]["accuracy"] > 0.3
 
 
+def test_the_record_of_a_temporary_checkpoint_goes_with_it(run, tmp_path):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    path = workdir / "eval" / "linear-digits-1-seed0.jsonl"
+    with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
+        checkpoints.save(9, trained_arrays(9), {"step": 9, "epoch": 4.5, **metadata}, scheduled=False)
+        records = evaluate(tiny(), str(workdir))
+        assert [record.get("temporary") for record in records] == [None, None, None, True]
+        assert [record["step"] for record in results.read(path)] == [0, 4, 8, 9]
+        checkpoints.save(12, trained_arrays(12), {"step": 12, "epoch": 6, **metadata}, scheduled=True)
+    assert [record["step"] for record in results.read(path)] == [0, 4, 8]
+    evaluate(tiny(), str(workdir), only_step=12)
+    assert [record["step"] for record in results.read(path)] == [0, 4, 8, 12]
+    shutil.rmtree(workdir / "checkpoints" / "4")  # by its user: a record is left out only where it is temporary
+    assert [record["step"] for record in results.read(path)] == [0, 4, 8, 12]
+
+
 def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     workdir = shutil.copytree(run, tmp_path / "run")
     shutil.copytree(run, tmp_path / "several" / "seed4")
@@ -279,12 +371,3 @@ def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batche
     found.network(x, views=1)
     of_batch = np.asarray(found.network.stem(x)).mean((0, 1, 2))
     np.testing.assert_allclose(stem.mean[...], 0.9 * before + 0.1 * of_batch, rtol=1e-4, atol=1e-6)
-
-
-def test_untrained_backbones_of_all_seeds_are_one_compilation(run, images):
-    with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
-        metadata = checkpoints.metadata(8)
-    backbones._batch_statistics.clear_cache()
-    for seed in range(3):
-        backbones.untrained({**metadata, "config": {**metadata["config"], "seed": seed}}, images.images)
-    assert backbones._batch_statistics._cache_size() == 1

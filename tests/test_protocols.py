@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, knn, mlp_probe
+from sidae_jax.evaluation import config, finetune, knn, mlp_probe, training
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
 from sidae_jax.evaluation.training import train
@@ -62,27 +63,87 @@ def test_training_is_numpys_sgd(examples, batch_size):
     np.testing.assert_array_equal(network.linear.kernel[...], start["kernel"])
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "sizes"),
-    [(4, [4, 4, 2]), (5, [5, 5]), (9, [9]), (16, [10]), (3, [3, 3, 3])],
-    ids=["a smaller last batch", "whole batches", "one left over", "one batch", "three, and one left over"],
-)
-def test_an_epoch_goes_through_all_examples_in_an_order_of_the_seed(batch_size, sizes):
-    """Each example has a feature of its own: its row of the kernel moves by its gradient / the size of its batch."""
-    x, labels, lr = np.eye(10, dtype=np.float32), np.zeros(10, np.int32), 1e-4
+@pytest.mark.parametrize(("batch_size", "used"), [(4, 10), (3, 9), (10, 10), (64, 10)])
+def test_an_epoch_goes_through_all_examples_in_an_order_of_the_seed(batch_size, used):
+    """Each example has a feature of its own: its row of the kernel moves when it is in a batch, and only then.
 
-    def sizes_of_batches(seed):
-        """Of the batch in which each example was, 0 where it was in none."""
+    A single example left over, here by a batch_size of 3, is not: BatchNorm would make zeros of it.
+    """
+    x, labels = np.eye(10, dtype=np.float32), np.zeros(10, np.int32)
+
+    def steps(seed):
         network = OneLayer(np.zeros((10, 3), np.float32), np.zeros(3, np.float32))
         loop = {"epochs": 1, "batch_size": batch_size, "seed": seed, "what": "test"}
-        moved = np.asarray(train(network, optax.sgd(lr), x, labels, **loop).linear.kernel[...])[:, 0] / lr
-        return [0 if step == 0 else round((1 - 1 / 3) / step) for step in moved]
+        return np.asarray(train(network, optax.sgd(1.0), x, labels, **loop).linear.kernel[...])[:, 0]
 
-    wanted = sorted([0] * (10 - sum(sizes)) + [size for size in sizes for _ in range(size)])
-    assert [sorted(sizes_of_batches(seed)) for seed in range(3)] == [wanted] * 3
-    if len(set(wanted)) > 1:
-        assert len({tuple(sizes_of_batches(seed)) for seed in range(4)}) > 1
-    assert sizes_of_batches(2) == sizes_of_batches(2)
+    assert [(steps(seed) != 0).sum() for seed in range(4)] == [used] * 4
+    assert batch_size >= 10 or len({tuple(steps(seed)) for seed in range(4)}) > 1
+    np.testing.assert_array_equal(steps(2), steps(2))
+
+
+def batches_of(seed, n, batch_size, epochs):
+    """The rows of the batches of a training, the last of an epoch smaller."""
+    rng = streams.generator(streams.Stream.PROBE_ORDER, seed)
+    orders = [rng.permutation(n) for _ in range(epochs)]
+    return [order[i : i + batch_size] for order in orders for i in range(0, n, batch_size)]
+
+
+def test_the_last_batch_of_an_epoch_has_a_mean_of_its_own(examples):
+    rng = np.random.default_rng(1)
+    start = {"kernel": rng.normal(size=(6, 3)).astype(np.float32), "bias": rng.normal(size=3).astype(np.float32)}
+    loop = {"epochs": 3, "batch_size": 4, "seed": 5, "what": "test"}
+    trained = train(OneLayer(**start), optax.sgd(0.5, 0.8), *examples, **loop)
+    wanted = numpy_sgd(start, *examples, batches_of(5, 10, 4, 3), 0.5, 0.8)
+    assert_layers_close({"kernel": trained.linear.kernel[...], "bias": trained.linear.bias[...]}, wanted)
+
+
+def test_batchnorm_sees_the_examples_of_the_last_batch_alone(examples):
+    """At a learning rate of 0 the first layer stays as it is, and the running statistics follow from its outputs."""
+    x, labels = examples
+    mlp = mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0))
+    loop = {"epochs": 2, "batch_size": 4, "seed": 5, "what": "test"}
+    trained = train(mlp, optax.sgd(0.0), x, labels, **loop)
+    h, mean, var = np.asarray(mlp.linear1(jnp.asarray(x)), np.float64), np.zeros(8), np.ones(8)
+    for rows in batches_of(5, 10, 4, 2):
+        mean, var = 0.9 * mean + 0.1 * h[rows].mean(0), 0.9 * var + 0.1 * h[rows].var(0, ddof=1)
+    np.testing.assert_allclose(trained.norm1.mean[...], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.norm1.var[...], var, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "devices"), [(40, 16, 8), (34, 12, 6), (40, 40, 8)])
+def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(n, 6)).astype(np.float32), rng.integers(0, 3, n).astype(np.int32)
+    loop = {"epochs": 3, "batch_size": batch_size, "seed": 5, "what": "test"}
+    optimizer, epoch, calls = optax.sgd(0.1, 0.9), training._epoch, []
+    monkeypatch.setattr(training, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
+    several = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    assert len(several.linear1.kernel[...].sharding.device_set) == devices
+    program = epoch.lower(*calls[0]).compile().as_text()
+    assert f"f32[{batch_size // devices},8]" in program  # a device's part of the first layer
+    assert f"f32[{batch_size},8]" not in program
+    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    one = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeypatch):
+    """One step; after several, rounding decides which of two pixels of a maximum gets the gradient."""
+    settings = FinetuneSettings(epochs=1, batch_size=40, lr=0.3)
+    several = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
+    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    one = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
+    assert len(several.linear.kernel[...].sharding.device_set) == 8
+    for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_is_compiled_once_for_all_epochs(examples):
+    optimizer, loop = optax.sgd(0.125), {"batch_size": 4, "seed": 5, "what": "test"}
+    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), training._epoch._cache_size()
+    train(network, optimizer, *examples, epochs=5, **loop)
+    assert training._epoch._cache_size() == before + 1
 
 
 def test_mlp_is_linear_batchnorm_relu_linear(examples):
@@ -151,6 +212,13 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     error = (p / p.sum(1, keepdims=True) - np.eye(10)[images.labels]) / 40
     np.testing.assert_allclose(tuned.linear.bias[...], bias - 0.3 * error.sum(0), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(tuned.linear.kernel[...], kernel - 0.3 * h.T @ error, rtol=1e-3, atol=1e-4)
+    # the running statistics move by a tenth, also those of the untrained backbone, the baseline's start
+    stem = np.asarray(backbone.network.stem(jnp.asarray(normalised, jnp.float32)), float).reshape(-1, 4)
+    for found, before, batch in (
+        (tuned.backbone.stem_norm.mean, backbone.network.stem_norm.mean, stem.mean(0)),
+        (tuned.backbone.stem_norm.var, backbone.network.stem_norm.var, stem.var(0, ddof=1)),
+    ):
+        np.testing.assert_allclose(found[...], 0.9 * np.asarray(before[...]) + 0.1 * batch, rtol=1e-4, atol=1e-5)
 
 
 def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbone, images):

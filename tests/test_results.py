@@ -1,6 +1,8 @@
 """The result file of an evaluation."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -34,3 +36,24 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
     results.check_same_settings(path, SETTINGS)
     with pytest.raises(UserError, match=r"probe: {'epochs': 50} -> {'epochs': 1}\): move it away"):
         results.check_same_settings(path, SETTINGS | {"probe": {"epochs": 1}})
+
+
+def test_writers_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "eval" / "linear.jsonl"
+    program = (
+        "import pathlib, sys; from sidae_jax.evaluation import results\n"
+        "print(flush=True); input()\n"
+        "for i in range(20):\n"
+        "    results.add(pathlib.Path(sys.argv[1]), {'step': 4 * i + int(sys.argv[2]), 'writer': int(sys.argv[2])})"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([sys.executable, "-c", program, path, str(i)], **pipes) for i in range(4)]
+    for writer in writers:
+        writer.stdout.readline()  # it has imported all it needs
+    for writer in writers:
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    assert [(record["step"], record["writer"]) for record in results.read(path)] == [(i, i % 4) for i in range(80)]

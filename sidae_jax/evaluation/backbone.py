@@ -5,40 +5,48 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.errors import UserError
+from sidae_jax.mesh import local_mesh, replicated, rows_sharding
 from sidae_jax.methods import METHODS
 from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.heads import Encoder
 from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
 
 _BATCH = 512
-_WITHIN = "encoder.backbone."  # a method
+_WITHIN = {"backbone": "encoder.backbone.", "projector": "encoder."}  # a method: where what gives the features is
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network, and the normalisation of the images that it was pre-trained with."""
+    """A network, and the normalisation of the images that it was pre-trained with.
 
-    network: ResNet18
+    With features = "projector" the network is the encoder, whose output is z.
+    """
+
+    network: ResNet18 | Encoder
     normalisation: Normalisation
+    features: str = "backbone"
 
     def arrays(self) -> checkpoint.Arrays:
         """All its parameters and batch statistics, named as in a checkpoint."""
-        return _arrays(self.network, _WITHIN)
+        return _arrays(self.network, _WITHIN[self.features])
 
 
-def restore(checkpoints: checkpoint.Checkpoints, step: int) -> Backbone:
+def restore(checkpoints: checkpoint.Checkpoints, step: int, features: str = "backbone") -> Backbone:
     """The backbone alone, every leaf of it from the checkpoint; names, shapes, dtypes and sums are compared.
 
-    Raises checkpoint.DamagedCheckpoint.
+    Raises checkpoint.DamagedCheckpoint, and UserError where there are no such features.
     """
-    backbone = _initial(checkpoints.metadata(step))
-    return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN))
+    backbone = _initial(checkpoints.metadata(step), features)
+    return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[features]))
 
 
 def restore_method(checkpoints: checkpoint.Checkpoints, step: int) -> nnx.Module:
@@ -59,40 +67,48 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
     return nnx.merge(graphdef, *map(jax.device_put, states))
 
 
-def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"]) -> Backbone:
+def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], features: str = "backbone") -> Backbone:
     """The run's backbone before its first step, its BatchNorm statistics set by one pass over `images`.
 
     The statistics are the means of those of the pass's batches. With its initial ones (mean 0, variance 1) an
     untrained ResNet is nearly linear and its features badly scaled: a probe on them would measure the scale.
+    Raises UserError where there are no such features.
     """
-    backbone = _initial(metadata)
-    graphdef, params, initial = nnx.split(backbone.network, nnx.Param, nnx.BatchStat)
+    backbone = _initial(metadata, features)
+    measuring = nnx.clone(backbone.network)  # `backbone` is trained from here: its momentum has to stay
+    for _, module in nnx.iter_modules(measuring):
+        if isinstance(module, BatchNorm):
+            module.momentum = 0.0  # the running statistics are then those of the last batch
+    graphdef, state = nnx.split(measuring)
     size = min(_BATCH, len(images))
+    mesh = local_mesh(size)
+    state = jax.device_put(state, replicated(mesh))
     starts = range(0, len(images) - size + 1, size)  # whole batches only: each counts alike
     total = None
     for start in starts:
-        statistics = _batch_statistics(graphdef, backbone.normalisation, params, initial, images[start : start + size])
+        batch = jax.device_put(images[start : start + size], rows_sharding(mesh, size))
+        statistics = jax.device_get(_batch_statistics(graphdef, backbone.normalisation, state, batch))
         total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
-    nnx.update(backbone.network, jax.tree.map(lambda value: value / len(starts), total))
+    nnx.update(backbone.network, jax.tree.map(lambda value: jnp.asarray(value / len(starts)), total))
     return backbone
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))  # parameters as arguments: one compilation for all seeds
-def _batch_statistics(
-    graphdef: nnx.GraphDef, by: Normalisation, params: nnx.State, batch_stats: nnx.State, batch: Array
-) -> nnx.State:
-    """The BatchNorm statistics of one batch."""
-    network = nnx.merge(graphdef, params, batch_stats, copy=True)
-    for _, module in nnx.iter_modules(network):
-        if isinstance(module, BatchNorm):
-            module.momentum = 0.0  # the running statistics are then those of this batch
+@functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all seeds
+def _batch_statistics(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.State, batch: Array) -> nnx.State:
+    network = nnx.merge(graphdef, state, copy=True)
     network(normalise(batch, by), views=1)
     return nnx.state(network, nnx.BatchStat)
 
 
-def _initial(metadata: dict[str, Any]) -> Backbone:
+def _initial(metadata: dict[str, Any], features: str) -> Backbone:
     """The backbone as the run of a checkpoint's metadata initialised it."""
-    return Backbone(_method(metadata).encoder.backbone, normalisation(metadata))
+    encoder = _method(metadata).encoder
+    if features == "projector" and not isinstance(encoder, Encoder):
+        raise UserError(
+            f"config.features=projector, but the run's method, {metadata['config']['method']}, has no projector: "
+            "give --config.features=backbone"
+        )
+    return Backbone(encoder if features == "projector" else encoder.backbone, normalisation(metadata), features)
 
 
 def _method(metadata: dict[str, Any]) -> nnx.Module:
@@ -106,13 +122,16 @@ def normalisation(metadata: dict[str, Any]) -> Normalisation:
 
 
 def features(backbone: Backbone, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "n features"]:
-    """float32 pooled features in evaluation mode, without augmentation."""
+    """float32 features in evaluation mode, without augmentation; every batch is split over the local devices."""
+    mesh = local_mesh(_BATCH)
     graphdef, state = nnx.split(backbone.network)
+    state = jax.device_put(state, replicated(mesh))
     parts = []
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
         padded = np.zeros((_BATCH, *batch.shape[1:]), np.uint8)  # one shape, one compilation
         padded[: len(batch)] = batch
+        padded = jax.device_put(padded, rows_sharding(mesh, _BATCH))
         parts.append(np.asarray(_forward(graphdef, backbone.normalisation, state, padded))[: len(batch)])
     return np.concatenate(parts)
 

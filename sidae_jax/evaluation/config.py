@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from sidae_jax.config import check, check_keys, one_of
-from sidae_jax.evaluation.settings import PROTOCOLS
+from sidae_jax.evaluation.settings import FEATURES, PROTOCOLS
 
 
 def protocol(name: str) -> ConfigDict:
@@ -21,6 +21,7 @@ def protocol(name: str) -> ConfigDict:
             "test_split": "test",
             "label_fraction": 1.0,
             "seed": 0,  # of initial values and order; the labelled subset is always the same
+            **({"features": "backbone"} if chosen.frozen else {}),  # or projector
             chosen.section: dataclasses.asdict(chosen.settings()),
         }
     )
@@ -43,6 +44,8 @@ def validate(config: ConfigDict) -> None:
     check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_file)
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
+    if PROTOCOLS[name].frozen:
+        one_of("features", config.features, FEATURES)
     section = PROTOCOLS[name].section
     for key, value in config[section].items():
         if key == "momentum":

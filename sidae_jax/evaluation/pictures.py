@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float, Float32, UInt8
 from ml_collections import ConfigDict
 
-from sidae_jax import data, streams
+from sidae_jax import data, runtime, streams
 from sidae_jax.config import view_settings
 from sidae_jax.data.normalisation import Normalisation
 from sidae_jax.errors import UserError
@@ -28,6 +28,7 @@ _SHOWN, _PROJECTED = 8, 1000  # the first test images
 
 def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     """Make those of the run and write workdir/eval/pictures.npz, whose path is returned. Raises UserError."""
+    runtime.alone("pictures")
     folder = pretrained.folder_of(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         step = pretrained.steps(checkpoints)[-1]

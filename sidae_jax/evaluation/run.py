@@ -8,7 +8,7 @@ import time
 import rich.console
 from ml_collections import ConfigDict
 
-from sidae_jax import data
+from sidae_jax import data, runtime
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
@@ -23,15 +23,18 @@ from sidae_jax.runs.files import open_folder
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
     """Measure the untrained backbone and each checkpoint of a run; write the result file and print a table.
 
-    Returns a record each, the untrained backbone's first, as step 0. Raises UserError.
+    Returns a record each, the untrained backbone's first, as step 0; the record of a checkpoint that the run's next
+    save removes has "temporary": true. Raises UserError, also where other processes would write the same files.
     """
+    runtime.alone("linear_eval")
     folder = pretrained.folder_of(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.steps(checkpoints, only_step)
         metadata = {step: pretrained.whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         dataset = config.dataset or pretraining["config"]["dataset"]
-        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
+        features = config.get("features", "backbone")
+        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, features)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
         evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
         results.check_same_settings(path, evaluation.settings)
@@ -41,21 +44,24 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         for step in (0, *steps):
             if step == 0:
                 console.print(f"untrained backbone: one pass over the training images, then {title}")
-                backbone = untrained(pretraining, evaluation.train.images)
+                backbone = untrained(pretraining, evaluation.train.images, features)
             else:
                 console.print(f"checkpoint {step}: {title}")
-                backbone = pretrained.whole(lambda step: restore(checkpoints, step), step)
+                backbone = pretrained.whole(lambda step: restore(checkpoints, step, features), step)
             where = {
                 "step": step,
                 "epoch": metadata[step]["epoch"] if step else 0,
                 "method": pretraining["config"]["method"],
                 "pretrain_seed": pretraining["config"]["seed"],
             }
+            if step and not metadata[step].get("scheduled", True):
+                where["temporary"] = True
             records.append(where | evaluation.measure(backbone, f"step{step}"))
             results.add(path, records[-1])
     results.print_table(
         f"{task_title(config.protocol, dataset, config.label_fraction)} "
-        f"({records[0]['n_train']} images), {records[0]['n_test']} test images",
+        f"({records[0]['n_train']} images), {records[0]['n_test']} test images"
+        + ("" if features == "backbone" else f", features of the {features}"),
         records,
     )
     print(f"accuracy {100 * records[-1]['accuracy']:.2f}% after step {records[-1]['step']}; results in {path}")
@@ -84,6 +90,7 @@ class _Evaluation:
             "n_train": len(rows),
             "n_test": len(self.test.labels),
             "labelled_rows_sha256": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
+            **({"features": config.features} if self.protocol.frozen else {}),
             self.protocol.section: config[self.protocol.section].to_dict(),
         }
 
@@ -102,7 +109,7 @@ class _Evaluation:
         before = checkpoint.arrays_sha256(backbone.arrays())
 
         def examples(split, images):
-            name_of_file = f"{self.dataset}-{split}-{name}"
+            name_of_file = f"{self.dataset}-{split}-{name}" + ("-projector" if backbone.features == "projector" else "")
             return Examples(images, lambda: cached_features(self.feature_folder, name_of_file, backbone, images))
 
         train, test = examples(f"train-{config.label_fraction:g}", self.labelled), examples("test", self.test)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+FEATURES = ("backbone", "projector")  # the pooled ones, or z, whose dimension the paper names for its classifier (4.1)
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSettings:
@@ -38,18 +40,22 @@ class KnnSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """`section` is the key of the config that holds the settings, `title` what tables call the protocol."""
+    """`section` is the key of the config that holds the settings, `title` what tables call the protocol.
+
+    frozen: it sees nothing but the features of a frozen network, which its config's key `features` chooses.
+    """
 
     title: str
     section: str
     settings: type
     config_file: str
+    frozen: bool = False
 
 
 PROTOCOLS = {
-    "linear": Protocol("linear probe", "probe", ProbeSettings, "configs/linear_eval.py"),
-    "mlp": Protocol("MLP probe", "probe", MlpSettings, "configs/mlp_eval.py"),
-    "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py"),
+    "linear": Protocol("linear probe", "probe", ProbeSettings, "configs/linear_eval.py", frozen=True),
+    "mlp": Protocol("MLP probe", "probe", MlpSettings, "configs/mlp_eval.py", frozen=True),
+    "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py", frozen=True),
     "finetune": Protocol("fine-tuning", "finetune", FinetuneSettings, "configs/finetune.py"),
 }
 

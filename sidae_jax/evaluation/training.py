@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from sidae_jax import streams
+from sidae_jax.mesh import local_mesh, replicated, rows_sharding
 from sidae_jax.streams import Stream
 
 
@@ -29,34 +30,39 @@ def train(
     """`network` after so many epochs of minimising the cross-entropy of its logits; the one given is left as it is.
 
     network(inputs[rows], views) -> Float[rows, classes], in training mode with views=1 and in evaluation mode with 0.
-    Every epoch has a new order of all examples. Its last batch may be smaller than the others, but not of a single
-    example, whose BatchNorm statistics say nothing (PyTorch refuses them): that one is left out of the epoch. The same
-    settings should come with the same object as `optimizer`, which is compiled in.
+    Every epoch goes through all examples in a new order. Its last batch may be smaller than the others, and fewer
+    examples than batch_size are one batch; but a single example that is left over is left out of its epoch: BatchNorm
+    would make zeros of it, for which PyTorch raises an error and has loaders drop the last batch. The same settings
+    should come with the same object as `optimizer`, which is compiled in.
+
+    Each batch is split over the local devices that divide batch_size; XLA adds their sums up, so that BatchNorm's
+    statistics and the gradients are of the whole batch. A last batch that they do not divide is on each device whole.
     """
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    carry = params, batch_stats, optimizer.init(params)
-    inputs, labels = jax.device_put(inputs), jax.device_put(labels)
-    whole = len(labels) // batch_size * batch_size
-    ends = len(labels) if len(labels) - whole > 1 or not whole else whole
+    batch_size = min(batch_size, len(labels))
+    mesh = local_mesh(batch_size)
+    carry = jax.device_put((params, batch_stats, optimizer.init(params)), replicated(mesh))
+    inputs, labels = jax.device_put((inputs, labels), replicated(mesh))
+    steps = len(labels) // batch_size
     rng = streams.generator(Stream.PROBE_ORDER, seed)
     console = rich.console.Console(stderr=True)
     for _ in rich.progress.track(range(epochs), what, console=console, disable=not sys.stderr.isatty()):
         order = rng.permutation(len(labels)).astype(np.int32)
-        for batches in (order[:whole].reshape(-1, batch_size), order[whole:ends][None]):
-            if batches.size:
-                carry = _steps(graphdef, optimizer, carry, inputs, labels, batches)
+        whole, rest = order[: steps * batch_size].reshape(steps, batch_size), order[steps * batch_size :]
+        carry = _epoch(graphdef, optimizer, mesh, carry, inputs, labels, whole, rest if len(rest) > 1 else None)
         jax.block_until_ready(carry)  # so that the progress shown is true
     return nnx.merge(graphdef, carry[0], carry[1])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _steps(graphdef, optimizer, carry, inputs, labels, order):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _epoch(graphdef, optimizer, mesh, carry, inputs, labels, whole, rest):
     def step(carry, rows):
         params, batch_stats, state = carry
 
         def loss_of(params) -> tuple[Float[Array, ""], nnx.State]:
             network = nnx.merge(graphdef, params, batch_stats, copy=True)
-            logits = network(inputs[rows], views=1)
+            batch = jax.lax.with_sharding_constraint(inputs[rows], rows_sharding(mesh, len(rows)))
+            logits = network(batch, views=1)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
             return loss, nnx.state(network, nnx.BatchStat)
 
@@ -64,4 +70,7 @@ def _steps(graphdef, optimizer, carry, inputs, labels, order):
         updates, state = optimizer.update(gradients, state, params)
         return (optax.apply_updates(params, updates), batch_stats, state), None
 
-    return jax.lax.scan(step, carry, order)[0]
+    carry, _ = jax.lax.scan(step, carry, whole)
+    if rest is not None:
+        carry, _ = step(carry, rest)
+    return jax.lax.with_sharding_constraint(carry, replicated(mesh))  # as it came, or the next epoch were compiled anew
