@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import data
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import pretrained, results
+from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
@@ -23,13 +23,17 @@ from sidae_jax.runs.workdir import open_workdir
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
     """Measure the untrained backbone and each checkpoint of a run; write the result file and print a table.
 
-    Returns a record each, the untrained backbone's first, as step 0. Raises UserError.
+    Returns a record each, the untrained backbone's first, as step 0, unless the protocol trains nothing. Raises
+    UserError.
     """
     folder = pretrained.folder_of(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.steps(checkpoints, only_step)
         metadata = {step: pretrained.whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
+        trains = PROTOCOLS[config.protocol].trains
+        if not trains:
+            online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
@@ -38,13 +42,14 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
         records, title = [], evaluation.protocol.title
-        for step in (0, *steps):
+        for step in (0, *steps) if trains else steps:
             if step == 0:
                 console.print(f"untrained backbone: one pass over the training images, then {title}")
                 backbone = untrained(pretraining, evaluation.train.images)
             else:
                 console.print(f"checkpoint {step}: {title}")
-                backbone = pretrained.whole(lambda step: restore(checkpoints, step), step)
+                read = restore if trains else online_probe.restore
+                backbone = pretrained.whole(lambda step, read=read: read(checkpoints, step), step)
             where = {
                 "step": step,
                 "epoch": metadata[step]["epoch"] if step else 0,

@@ -37,13 +37,22 @@ class KnnSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class OnlineSettings:
+    """None: the classifier was trained with the backbone."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Protocol:
-    """`section` is the key of the config that holds the settings, `title` what tables call the protocol."""
+    """`section` is the key of the config that holds the settings, `title` what tables call the protocol.
+
+    trains: whether it trains something itself, and so measures the untrained backbone and parts of the labels too.
+    """
 
     title: str
     section: str
     settings: type
     config_file: str
+    trains: bool = True
 
 
 PROTOCOLS = {
@@ -51,6 +60,7 @@ PROTOCOLS = {
     "mlp": Protocol("MLP probe", "probe", MlpSettings, "configs/mlp_eval.py"),
     "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py"),
     "finetune": Protocol("fine-tuning", "finetune", FinetuneSettings, "configs/finetune.py"),
+    "online": Protocol("online probe", "online", OnlineSettings, "configs/online_eval.py", trains=False),
 }
 
 
