@@ -13,5 +13,5 @@ def get_config(method: str = "sidae"):
     c = config.pretraining(method, "digits", **small)
     if method in ("sidae", "simsiam", "dae"):
         c.d_hid = 512
-    c.views.p_blur = 0.5
+        c.views.p_blur = 0.5  # the report's methods have no blur
     return c

@@ -11,6 +11,6 @@ from sidae_jax import config
 
 def get_config(method: str = "sidae"):
     c = config.pretraining(method, "mnist")
-    if method != "simclr":  # the report's has no blur
+    if method in ("sidae", "simsiam", "dae"):  # the report's have no blur
         c.views.p_blur = 0.5
     return c

@@ -44,7 +44,7 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "width": 64,  # channels of the first stage; 64 is ResNet-18, less is for tests
             "zero_init_residual": False,  # True in SimSiam's released code; see the README
             **METHOD_KEYS[method],
-            "views": dataclasses.asdict(ViewSettings()),
+            "views": dataclasses.asdict(ViewSettings(**METHOD_KEYS[method].get("views", {}))),
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
             "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident where it fits
@@ -93,7 +93,7 @@ def validate(config: ConfigDict) -> None:
     elif "d_hid" in config:
         check(config, "d_hid", config.d_hid >= 1, "at least 1")
     if "beta" in config:
-        check(config, "beta", 0 <= config.beta < float("inf"), "at least 0; 1 is the evidence lower bound")
+        check(config, "beta", 0 <= config.beta < float("inf"), "at least 0, such as 0.1")
     if "temperature" in config:
         check(config, "temperature", 0 < config.temperature < float("inf"), "above 0, such as 0.1")
     if "classes" in config:

@@ -2,7 +2,7 @@
 
 python -m sidae_jax.linear_eval [--workdir=DIR] [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
 
-Configs: linear_eval.py, mlp_eval.py, knn_eval.py and finetune.py, in configs/.
+Configs: linear_eval.py, mlp_eval.py, knn_eval.py, finetune.py and online_eval.py, in configs/.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)

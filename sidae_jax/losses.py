@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -50,43 +50,45 @@ def sidae(loss_dae: Float[Array, ""], loss_si: Float[Array, ""], w: float) -> tu
 
 
 def kl_to_standard_normal(mean: Float[Array, "n d"], log_variance: Float[Array, "n d"]) -> Float[Array, ""]:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, the sum over d, the mean over n.
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, the mean over n and over the d dimensions.
 
-    Kingma and Welling, 2013, appendix B.
+    Kingma and Welling, 2013, appendix B, have the sum over d; the report's code has the mean.
     """
-    return 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).sum(-1).mean()
+    return 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).mean()
 
 
-def vae(loss_mse: Float[Array, ""], kl: Float[Array, ""], beta: float, *, values: int) -> Float[Array, ""]:
-    """loss_mse + 2 beta kl / values, for images of that many values (pixels times channels).
-
-    With beta = 1 that is the negative evidence lower bound of a Gaussian decoder of variance 1, up to a constant and
-    the factor 2 / values, which brings it to the units of the mean squared error.
-    """
-    return loss_mse + 2 * beta * kl / values
-
-
-def nt_xent(
+def info_nce(
     z1: Float[Array, "n d"], z2: Float[Array, "n d"], temperature: float, axis_name: str | None = None
 ) -> Float[Array, ""]:
-    """The NT-Xent loss of SimCLR (Chen et al., 2020, equation 1), the mean over this device's 2n embeddings.
+    """The report's SimCLR loss: for each z1 the cross-entropy of its own z2 among all z2, by cosine / temperature.
 
-    With `axis_name` the negatives are those of all devices of that mapped axis. The norm of an embedding is taken to
-    be at least 1e-8.
+    The mean over this device's n pairs. SimCLR's NT-Xent (Chen et al., 2020) has the z1 as negatives too, and both
+    directions. With `axis_name` the z2 are those of all devices of that mapped axis. The norm of an embedding is taken
+    to be at least 1e-8.
     """
-    mine = jnp.stack([z1, z2])
-    mine = mine / jnp.maximum(_norm(mine), 1e-8)[..., None]
-    everyone, first = mine, 0
+    z1, z2 = (z / jnp.maximum(_norm(z), 1e-8)[:, None] for z in (z1, z2))
+    own = jnp.arange(z1.shape[0])
     if axis_name is not None:
-        everyone = lax.all_gather(mine, axis_name, axis=1, tiled=True)
-        first = lax.axis_index(axis_name) * z1.shape[0]
-    n = everyone.shape[1]
-    logits = mine.reshape(-1, z1.shape[1]) @ everyone.reshape(2 * n, -1).T / temperature
-    here = first + jnp.arange(z1.shape[0])
-    itself = jnp.concatenate([here, n + here])
-    other_view = jnp.concatenate([n + here, here])
-    logits = jnp.where(jnp.arange(2 * n) == itself[:, None], -jnp.inf, logits)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, other_view).mean()
+        z2 = lax.all_gather(z2, axis_name, tiled=True)
+        own += lax.axis_index(axis_name) * z1.shape[0]
+    return optax.softmax_cross_entropy_with_integer_labels(z1 @ z2.T / temperature, own).mean()
+
+
+def classification(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], axis_name: str | None = None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Cross-entropy and accuracy, means over the examples that have a label, not -1; 0 where none has one.
+
+    With `axis_name` the mean over the devices of what each returns is that over all of their labelled examples.
+    """
+    labelled = labels >= 0
+    count = jnp.asarray(labelled.sum(), logits.dtype)
+    if axis_name is not None:
+        count = lax.pmean(count, axis_name)
+    errors = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labelled, labels, 0))
+    right = logits.argmax(-1) == labels  # never where the label is -1
+    count = jnp.where(count > 0, count, 1)
+    return jnp.where(labelled, errors, 0).sum() / count, right.sum() / count
 
 
 def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[Array, ""]:

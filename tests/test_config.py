@@ -121,6 +121,7 @@ def test_a_value_out_of_range_is_refused_by_its_key(key, value):
         ("simclr", "temperature", 0.0),
         ("simclr", "temperature", NAN),
         ("ae", "d_hid", 0),
+        ("ae", "classes", 1),
         ("supervised", "classes", 1),
     ],
 )

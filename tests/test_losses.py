@@ -82,37 +82,61 @@ def test_kl_is_the_integral_of_its_definition():
     for m, v in zip(np.asarray(mean, float).ravel(), np.exp(np.asarray(log_variance, float)).ravel(), strict=True):
         log_q, log_p = log_normal(m, v), log_normal(0, 1)
         total += np.sum(np.exp(log_q) * (log_q - log_p)) * (grid[1] - grid[0])
-    np.testing.assert_allclose(losses.kl_to_standard_normal(mean, log_variance), total / 2, rtol=1e-5)
+    np.testing.assert_allclose(losses.kl_to_standard_normal(mean, log_variance), total / 4, rtol=1e-5)
     assert losses.kl_to_standard_normal(jnp.zeros((3, 2)), jnp.zeros((3, 2))) == 0
 
 
-def test_vae_with_beta_one_is_the_evidence_lower_bound():
-    """Of a Gaussian of variance 1 for each value, up to its constant."""
-    rng = np.random.default_rng(0)
-    x, reconstruction = rng.normal(size=(2, 5, 12))
-    kl = 3.4
-    log_likelihood = np.sum(-0.5 * (x - reconstruction) ** 2 - 0.5 * np.log(2 * np.pi), axis=1).mean()
-    bound = log_likelihood - kl
-    constant = 0.5 * 12 * np.log(2 * np.pi)
-    found = losses.vae(jnp.float32(numpy_losses.mse(x, reconstruction)), jnp.float32(kl), 1.0, values=12)
-    np.testing.assert_allclose(found, (-bound - constant) * 2 / 12, rtol=1e-5)
-    twice = losses.vae(jnp.float32(0), jnp.float32(kl), 2.0, values=12)
-    np.testing.assert_allclose(twice, 2 * 2 * kl / 12, rtol=1e-6)
-
-
-def test_nt_xent_by_hand_and_by_the_loop(arrays):
+def test_info_nce_by_hand_and_by_the_loop(arrays):
     z1 = jnp.array([[1.0, 0.0], [0.0, 2.0]])  # two pairs that agree, orthogonal to each other
-    np.testing.assert_allclose(losses.nt_xent(z1, 3 * z1, 1.0), np.log(1 + 2 / np.e), rtol=1e-6)
+    np.testing.assert_allclose(losses.info_nce(z1, 3 * z1, 1.0), np.log(1 + 1 / np.e), rtol=1e-6)
     same = jnp.ones((3, 4))
-    np.testing.assert_allclose(losses.nt_xent(same, same, 0.1), np.log(5), rtol=1e-6)
+    np.testing.assert_allclose(losses.info_nce(same, same, 0.1), np.log(3), rtol=1e-6)
     a, b, *_ = arrays
     for temperature in (0.1, 0.5):
-        wanted = numpy_losses.nt_xent(a, b, temperature)
-        np.testing.assert_allclose(losses.nt_xent(a, b, temperature), wanted, rtol=1e-5)
+        wanted = numpy_losses.info_nce(a, b, temperature)
+        np.testing.assert_allclose(losses.info_nce(a, b, temperature), wanted, rtol=1e-5)
+        assert abs(wanted - numpy_losses.info_nce(b, a, temperature)) > 1e-3  # one direction
 
 
-def test_nt_xent_of_a_vector_of_zeros_is_finite_with_its_gradient(arrays):
+def test_info_nce_has_the_negatives_of_all_devices():
+    z1, z2 = jax.random.normal(jax.random.key(0), (2, 8, 5))
+
+    def on_devices(z1, z2):
+        shards = (z.reshape(4, 2, 5) for z in (z1, z2))
+        return jax.vmap(lambda a, b: losses.info_nce(a, b, 0.3, "data"), axis_name="data")(*shards).mean()
+
+    np.testing.assert_allclose(on_devices(z1, z2), losses.info_nce(z1, z2, 0.3), rtol=1e-5)
+    for found, wanted in zip(
+        jax.grad(on_devices, (0, 1))(z1, z2), jax.grad(losses.info_nce, (0, 1))(z1, z2, 0.3), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_info_nce_of_a_vector_of_zeros_is_finite_with_its_gradient(arrays):
     a, b, *_ = arrays
-    value, gradient = jax.value_and_grad(losses.nt_xent)(a.at[0].set(0), b, 0.5)
+    value, gradient = jax.value_and_grad(losses.info_nce)(a.at[0].set(0), b, 0.5)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+def test_classification_is_over_the_examples_that_have_a_label(arrays):
+    logits, labels = arrays[0], jnp.array([3, -1, 0, -1, 6])
+    kept = np.asarray(logits, float)[[0, 2, 4]]
+    wanted = -np.log(np.exp(kept)[np.arange(3), [3, 0, 6]] / np.exp(kept).sum(1)).mean()
+    loss, accuracy = losses.classification(logits, labels)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-6)
+    assert accuracy == pytest.approx(np.mean(kept.argmax(1) == [3, 0, 6]))
+    gradient = jax.grad(lambda logits: losses.classification(logits, labels)[0])(logits)
+    np.testing.assert_array_equal(np.abs(gradient).max(1) > 0, labels >= 0)
+    none = jax.value_and_grad(lambda logits: losses.classification(logits, jnp.full(5, -1))[0])(logits)
+    for value in none:
+        np.testing.assert_array_equal(value, 0)
+
+
+def test_the_mean_over_devices_is_that_of_all_labelled_examples():
+    """Three labels on one device, one on another, none on the third."""
+    logits = jax.random.normal(jax.random.key(1), (3, 3, 4))
+    labels = jnp.array([[0, 1, 2], [-1, 3, -1], [-1, -1, -1]])
+    by_device = jax.vmap(lambda *a: losses.classification(*a, "data"), axis_name="data")(logits, labels)
+    wanted = losses.classification(logits.reshape(9, 4), labels.reshape(9))
+    np.testing.assert_allclose([value.mean() for value in by_device], wanted, rtol=1e-6)

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from sidae_jax.config import check, check_keys, one_of
+from sidae_jax.errors import UserError
 from sidae_jax.evaluation.settings import FEATURES, PROTOCOLS
 
 
@@ -43,6 +44,11 @@ def validate(config: ConfigDict) -> None:
     name = one_of("protocol", config.get("protocol", "linear"), PROTOCOLS)
     check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_file)
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
+    if not PROTOCOLS[name].trains and config.label_fraction != 1:
+        raise UserError(
+            f"config.label_fraction={config.label_fraction} has no meaning for {PROTOCOLS[name].title}, whose "
+            "classifier was trained during the pre-training: leave --config.label_fraction out"
+        )
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
     if PROTOCOLS[name].frozen:
         one_of("features", config.features, FEATURES)

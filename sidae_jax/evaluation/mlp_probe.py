@@ -5,35 +5,22 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from sidae_jax import streams
 from sidae_jax.evaluation.linear_probe import share_right
 from sidae_jax.evaluation.settings import MlpSettings
 from sidae_jax.evaluation.training import train
-from sidae_jax.networks.batch_norm import BatchNorm
-from sidae_jax.networks.layers import Linear
+from sidae_jax.networks.heads import Mlp
 from sidae_jax.streams import Stream
-
-
-class Mlp(nnx.Module):
-    """Linear-BN-ReLU-Linear."""
-
-    def __init__(self, features: int, hidden: int, classes: int, rng: np.random.Generator):
-        self.linear1 = Linear(features, hidden, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(hidden)
-        self.linear2 = Linear(hidden, classes, rng=rng)
-
-    def __call__(self, x: Float[Array, "n features"], views: int) -> Float[Array, "n classes"]:
-        return self.linear2(nnx.relu(self.norm1(self.linear1(x), views)))
 
 
 def train_mlp(
     features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], classes: int, settings: MlpSettings, seed: int
 ) -> Mlp:
     """The trained perceptron, a function of the arguments alone."""
-    start = Mlp(features.shape[1], settings.hidden, classes, streams.generator(Stream.PROBE_INIT, seed))
+    rng = streams.generator(Stream.PROBE_INIT, seed)
+    start = Mlp(features.shape[1], classes, hidden=settings.hidden, rng=rng)
     loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
     return train(start, _optimizer(settings), features, labels, **loop)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sidae_jax import data
-from sidae_jax.evaluation import finetune, knn, linear_probe, mlp_probe
+from sidae_jax.evaluation import finetune, knn, linear_probe, mlp_probe, online_probe
 from sidae_jax.evaluation.backbone import Backbone
 
 
@@ -45,10 +45,15 @@ def _finetune(backbone, train: Examples, test: Examples, settings, seed) -> floa
     return finetune.accuracy(classifier, test.images.images, test.images.labels)
 
 
+def _online(backbone, train: Examples, test: Examples, settings, seed) -> float:
+    return online_probe.accuracy(backbone, test.features(), test.images.labels)
+
+
 # measure(backbone, train, test, settings, seed) -> accuracy in [0, 1], the backbone left as it is
 MEASURES: dict[str, Callable[[Backbone, Examples, Examples, Any, int], float]] = {
     "linear": _linear,
     "mlp": _mlp,
     "knn": _knn,
     "finetune": _finetune,
+    "online": _online,
 }

@@ -82,14 +82,14 @@ def print_table(title: str, records: list[Record]) -> None:
     table = rich.table.Table()
     for column in ("step", "epoch", "accuracy %", "above untrained", "seconds"):
         table.add_column(column, justify="right")
-    untrained = records[0]["accuracy"]
+    untrained = records[0]["accuracy"] if records[0]["step"] == 0 else None
     for record in records:
         trained = record["step"] > 0
         table.add_row(
             str(record["step"]) if trained else "0 (untrained)",
             f"{record['epoch']:g}",
             f"{100 * record['accuracy']:.2f}",
-            f"{100 * (record['accuracy'] - untrained):+.2f}" if trained else "",
+            f"{100 * (record['accuracy'] - untrained):+.2f}" if trained and untrained is not None else "",
             f"{record['seconds']:.1f}",
         )
     console = rich.console.Console(highlight=False, soft_wrap=True)

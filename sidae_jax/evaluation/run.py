@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import pretrained, results
+from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
@@ -23,8 +23,9 @@ from sidae_jax.runs.files import open_folder
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
     """Measure the untrained backbone and each checkpoint of a run; write the result file and print a table.
 
-    Returns a record each, the untrained backbone's first, as step 0; the record of a checkpoint that the run's next
-    save removes has "temporary": true. Raises UserError, also where other processes would write the same files.
+    Returns a record each, the untrained backbone's first, as step 0, unless the protocol trains nothing; the record of
+    a checkpoint that the run's next save removes has "temporary": true. Raises UserError, also where other processes
+    would write the same files.
     """
     runtime.alone("linear_eval")
     folder = pretrained.folder_of(workdir)
@@ -32,6 +33,9 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         steps = pretrained.steps(checkpoints, only_step)
         metadata = {step: pretrained.whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
+        trains = PROTOCOLS[config.protocol].trains
+        if not trains:
+            online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         features = config.get("features", "backbone")
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, features)
@@ -41,13 +45,16 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
         records, title = [], evaluation.protocol.title
-        for step in (0, *steps):
+        for step in (0, *steps) if trains else steps:
             if step == 0:
                 console.print(f"untrained backbone: one pass over the training images, then {title}")
                 backbone = untrained(pretraining, evaluation.train.images, features)
             else:
                 console.print(f"checkpoint {step}: {title}")
-                backbone = pretrained.whole(lambda step: restore(checkpoints, step, features), step)
+                if trains:
+                    backbone = pretrained.whole(lambda step: restore(checkpoints, step, features), step)
+                else:
+                    backbone = pretrained.whole(lambda step: online_probe.restore(checkpoints, step), step)
             where = {
                 "step": step,
                 "epoch": metadata[step]["epoch"] if step else 0,

@@ -39,10 +39,16 @@ class KnnSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class OnlineSettings:
+    """None: the classifier was trained with the backbone."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Protocol:
     """`section` is the key of the config that holds the settings, `title` what tables call the protocol.
 
     frozen: it sees nothing but the features of a frozen network, which its config's key `features` chooses.
+    trains: whether it trains something itself, and so measures the untrained backbone and parts of the labels too.
     """
 
     title: str
@@ -50,6 +56,7 @@ class Protocol:
     settings: type
     config_file: str
     frozen: bool = False
+    trains: bool = True
 
 
 PROTOCOLS = {
@@ -57,6 +64,7 @@ PROTOCOLS = {
     "mlp": Protocol("MLP probe", "probe", MlpSettings, "configs/mlp_eval.py", frozen=True),
     "knn": Protocol("weighted kNN", "knn", KnnSettings, "configs/knn_eval.py", frozen=True),
     "finetune": Protocol("fine-tuning", "finetune", FinetuneSettings, "configs/finetune.py"),
+    "online": Protocol("online probe", "online", OnlineSettings, "configs/online_eval.py", trains=False),
 }
 
 

@@ -25,4 +25,5 @@ class Batch(NamedTuple):
 def part_rng(seed: int) -> dict[str, np.random.Generator]:
     """Initial values for each part: the same seed gives the same encoder in every method."""
     parts = {"encoder": Stream.ENCODER, "predictor": Stream.PREDICTOR, "decoder": Stream.DECODER}
+    parts["classifier"] = Stream.CLASSIFIER
     return {name: streams.generator(stream, seed) for name, stream in parts.items()}

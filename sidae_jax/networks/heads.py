@@ -1,4 +1,5 @@
-"""Projectors, the predictor of SimSiam (Chen and He, 2021), and the encoders: backbone and what follows it."""
+"""Projectors, the predictor of SimSiam (Chen and He, 2021), the report's heads, and the encoders: backbone and what
+follows it."""
 
 import numpy as np
 from flax import nnx
@@ -38,13 +39,25 @@ class Predictor(nnx.Module):
         return self.linear2(nnx.relu(self.norm1(self.linear1(z), views)))
 
 
-class ProjectorOfSimCLR(nnx.Module):
-    """features -> d: Linear-BN-ReLU, Linear; hidden width = features (Chen et al., 2020, 2.1)."""
+class Mlp(nnx.Module):
+    """features -> d: Linear-BN-ReLU, Linear, with biases: every head of the report's code, and its probe.
 
-    def __init__(self, features: int, d: int, *, axis_name: str | None, rng: np.random.Generator):
-        self.linear1 = Linear(features, features, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(features, axis_name=axis_name)
-        self.linear2 = Linear(features, d, rng=rng)
+    The hidden width is that of the features unless given.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        d: int,
+        *,
+        hidden: int | None = None,
+        axis_name: str | None = None,
+        rng: np.random.Generator,
+    ):
+        hidden = hidden or features
+        self.linear1 = Linear(features, hidden, rng=rng)
+        self.norm1 = BatchNorm(hidden, axis_name=axis_name)
+        self.linear2 = Linear(hidden, d, rng=rng)
 
     def __call__(self, h: Float[Array, "n features"], views: int) -> Float[Array, "n d"]:
         return self.linear2(nnx.relu(self.norm1(self.linear1(h), views)))
@@ -69,12 +82,11 @@ class Encoder(nnx.Module):
         return self.projector(self.backbone(x, views), views)
 
 
-class LinearEncoder(nnx.Module):
-    """z = linear(f(x)): the report's autoencoders, and a classifier with z its logits."""
+class BareEncoder(nnx.Module):
+    """z = f(x): the backbone alone."""
 
-    def __init__(self, backbone: BackboneSettings, d: int, *, axis_name: str | None, rng: np.random.Generator):
+    def __init__(self, backbone: BackboneSettings, *, axis_name: str | None, rng: np.random.Generator):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
-        self.linear = Linear(self.backbone.features, d, rng=rng)
 
-    def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n d"]:
-        return self.linear(self.backbone(x, views))
+    def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n features"]:
+        return self.backbone(x, views)

@@ -13,11 +13,20 @@ from sidae_jax.networks.conv import conv2d, conv_transpose2d
 
 
 class Conv(nnx.Module):
-    """k x k convolution without bias, padding (k - 1) / 2, initialised kaiming normal (fan-out, ReLU)."""
+    """k x k convolution without bias, padding (k - 1) / 2.
 
-    def __init__(self, c: int, f: int, k: int, *, stride: int = 1, rng: np.random.Generator):
-        std = (2 / (f * k * k)) ** 0.5
-        self.kernel = nnx.Param(jnp.asarray(std * rng.standard_normal((k, k, c, f), np.float32)))
+    Initialised kaiming normal (fan-out, ReLU), as PyTorch's ResNet is, or with PyTorch's default for a convolution.
+    """
+
+    def __init__(
+        self, c: int, f: int, k: int, *, stride: int = 1, default_init: bool = False, rng: np.random.Generator
+    ):
+        if default_init:
+            kernel = _uniform(rng, (k, k, c, f), (c * k * k) ** -0.5)
+        else:
+            std = (2 / (f * k * k)) ** 0.5
+            kernel = jnp.asarray(std * rng.standard_normal((k, k, c, f), np.float32))
+        self.kernel = nnx.Param(kernel)
         self.stride = stride
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:

@@ -40,11 +40,15 @@ def open_run(
 
 
 def _check_images(config: ConfigDict, images: data.Images) -> None:
-    if "classes" in config and not ((images.labels >= 0) & (images.labels < config.classes)).all():
+    if "classes" in config and images.labels.max() >= config.classes:
         raise UserError(
-            f"{config.dataset} {config.train_split} has labels from {images.labels.min()} to {images.labels.max()}, "
-            f"where -1 is none, and config.classes={config.classes}: {config.method} needs a label for each image, so "
-            "give another --config.train_split, such as train, or --config.classes"
+            f"{config.dataset} {config.train_split} has labels up to {images.labels.max()}, too many for "
+            f"config.classes={config.classes}: give --config.classes={images.labels.max() + 1}"
+        )
+    if config.method == "supervised" and images.labels.min() < 0:
+        raise UserError(
+            f"config.train_split={config.train_split} of {config.dataset} has images without labels, which supervised "
+            "needs: give another --config.train_split, such as train"
         )
     if len(images.images) < config.batch_size:
         raise UserError(

@@ -67,23 +67,15 @@ def feature_std(z) -> float:
     return total / d * math.sqrt(d)
 
 
-def nt_xent(z1, z2, t: float) -> float:
-    """SimCLR's loss over the 2n embeddings; 0 for n = 1, log(2n - 1) if all embeddings are equal.
+def info_nce(z1, z2, t: float) -> float:
+    """Each row of z1 against all rows of z2, its own being right; 0 for n = 1, log(n) if all embeddings are equal.
 
-    Two pairs of equal unit vectors, orthogonal to each other, t = 1: log(1 + 2 / e).
+    Two pairs of equal unit vectors, orthogonal to each other, t = 1: log(1 + 1 / e).
     """
-    z = [*np.asarray(z1, np.float64), *np.asarray(z2, np.float64)]
+    z1, z2 = np.asarray(z1, np.float64), np.asarray(z2, np.float64)
     total = 0.0
-    for i in range(len(z)):
-        positive = (i + len(z) // 2) % len(z)
-        numerator, denominator = 0.0, 0.0
-        for k in range(len(z)):
-            if k == i:
-                continue
-            cosine = _dot(z[i], z[k]) / (math.sqrt(_dot(z[i], z[i])) * math.sqrt(_dot(z[k], z[k])))
-            term = math.exp(cosine / t)
-            denominator += term
-            if k == positive:
-                numerator = term
-        total += -math.log(numerator / denominator)
-    return total / len(z)
+    for i, a in enumerate(z1):
+        cosines = [_dot(a, b) / (math.sqrt(_dot(a, a)) * math.sqrt(_dot(b, b))) for b in z2]
+        terms = [math.exp(cosine / t) for cosine in cosines]
+        total += -math.log(terms[i] / math.fsum(terms))
+    return total / len(z1)

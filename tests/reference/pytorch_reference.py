@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 EPS = 1e-8
 
@@ -158,16 +157,6 @@ def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
 def dae_loss(x: Tensor, recon1: Tensor, recon2: Tensor) -> Tensor:
     """Paper's L_dae, of the original image and two reconstructions [n, 3, h, w]."""
     return mse(x, recon1) / 2 + mse(x, recon2) / 2
-
-
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """SimCLR's loss: [n, d], [n, d] -> mean over all 2n of the cross-entropy against the 2n - 1 others."""
-    n = len(z1)
-    z = F.normalize(torch.cat([z1, z2]), dim=1)
-    logits = z @ z.T / temperature
-    logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), -math.inf)
-    positives = (torch.arange(2 * n, device=z.device) + n) % (2 * n)
-    return F.cross_entropy(logits, positives)
 
 
 class SimSiam(nn.Module):
