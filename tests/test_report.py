@@ -1,19 +1,27 @@
 """The report: means and errors by hand, the papers' figures, and the pages, from result files alone."""
 
 import base64
+import dataclasses
+import html
 import io
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sidae_jax import cli
 from sidae_jax.evaluation import picture_file
-from sidae_jax.report import figures, pictures, results, tables
+from sidae_jax.methods import METHOD_KEYS
+from sidae_jax.report import figures, pictures, reference, results, tables, training
+from sidae_jax.report.runs import Pretraining, Run
+from sidae_jax.report.runs import runs as runs_in
 
 ROOT = pathlib.Path(__file__).parent.parent
 ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
@@ -21,6 +29,42 @@ ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
     ("sidae", 0.25): [[0.2, 0.3, 0.5]],
     ("simsiam", None): [[0.2, 0.3, 0.4], [0.3, 0.4, 0.5]],
 }
+
+
+def write_config(run, method, dataset="cifar10", **changes):
+    """As a run has it, with the settings of the data set's config file but for the changes."""
+    views = {key.partition(".")[2]: changes.pop(key) for key in list(changes) if key.startswith("views.")}
+    config = cli.load_config(f"{ROOT}/configs/{dataset}.py:{method}", ()).to_dict() | changes
+    run.mkdir(parents=True, exist_ok=True)
+    content = {"config": config | {"views": config["views"] | views}, "data_sha256": "0", "versions": {}}
+    (run / "config.json").write_text(json.dumps(content))
+
+
+def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
+    """One result a step, of the linear probe on CIFAR-10 but for the changes."""
+    record = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50_000, "n_test": 10_000}
+    (run / "eval").mkdir(exist_ok=True)
+    lines = [
+        json.dumps({**record, "step": step, "epoch": 200 * step / max(steps), "accuracy": accuracy, **changes})
+        for step, accuracy in zip(steps, accuracies, strict=True)
+    ]
+    (run / "eval" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
+    """Of the linear probe on CIFAR-10 after SidAE with the published settings, but for the changes."""
+    task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
+    task |= {"n_train": 50_000, "n_test": 10_000}
+    task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
+    run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
+    run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
+    measured = results.Measured(results.Task(**task), Pretraining(**run), step, epoch)
+    return results.Summary(measured, seeds, mean, error)
+
+
+def by_name(table):
+    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    return {row["pre-training"]: row for row in rows if row["on"] != "stl10"}
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +75,7 @@ def folder(tmp_path_factory):
         for seed, accuracies in enumerate(seeds):
             run = folder / f"cifar10-{method}{'' if w is None else f'-w{w}'}" / f"seed{seed}"
             (run / "eval").mkdir(parents=True)
-            config = {"dataset": "cifar10", "method": method, "seed": seed, "train_split": "train[:64]", "d_hid": 2048}
-            config |= {} if w is None else {"w": w}
-            (run / "config.json").write_text(json.dumps({"config": config}))
+            write_config(run, method, seed=seed, train_split="train[:64]", **({} if w is None else {"w": w}))
             lines = [{"step": step, "epoch": step / 20, "loss": 1 / step, "feature_std": 0.9} for step in (10, 20, 40)]
             (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
             common = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50, "n_test": 30}
@@ -67,8 +109,13 @@ def coloured(reconstructed):
     )
 
 
+TITLE = "linear probe on cifar10, 100% of the labels (50 images), 30 test images"
+
+
 def test_means_and_standard_errors(folder):
-    found = {(s.measured.label, s.measured.step): s for s in results.summarise(results.read(results.runs(folder)))}
+    found = {
+        (s.measured.pretraining.label, s.measured.step): s for s in results.summarise(results.read(runs_in(folder)))
+    }
     assert len(found) == 9
     last = found["cifar10-sidae-w0.5", 40]
     assert (last.seeds, last.mean) == (3, pytest.approx(63))
@@ -78,66 +125,190 @@ def test_means_and_standard_errors(folder):
 
 
 def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_not_run(folder):
-    (table,) = tables.tables(results.summarise(results.read(results.runs(folder))))
-    assert table.title == "linear probe on cifar10, 100% of the labels (50 images), 30 test images"
+    (table,) = tables.tables(results.summarise(results.read(runs_in(folder))))
+    assert table.title == TITLE
     on_cifar10 = [row for row in table.rows if row[1] == "cifar10"]  # others: published pre-training on STL-10
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in on_cifar10}
     assert len(rows) == len(on_cifar10) == len(table.rows) - (3 + 5)
     ours = rows["cifar10-sidae-w0.5"]
-    assert (ours["ours, %"], ours["seeds"], ours["epochs"]) == ("63.00 (2.08)", "3", "2")
-    assert (ours["published, %"], ours["untrained, %"]) == ("64.75 (0.27) / 64.75 (0.27)", "20.00 (0.00)")
+    assert (ours["ours, %"], ours["seeds"], ours["epochs"]) == ("63.00 (2.08)", "3", "2 of 200")
+    assert (ours["published, %"], ours["untrained, %"]) == ("64.75 (0.27) [1] / 64.75 (0.27) [1]", "20.00 (0.00)")
     assert rows["cifar10-sidae-w0.25"]["ours, %"] == "50.00"
-    assert rows["cifar10-sidae-w0.25"]["published, %"] == "66.14 (0.18)"
+    assert rows["cifar10-sidae-w0.25"]["published, %"] == "66.14 (0.18) [1]"
+    assert table.notes[0] == tables.SCALE
     assert rows["cifar10-simsiam"]["published in"] == "paper, Table 1"
     assert (rows["dae"]["ours, %"], rows["dae"]["published, %"]) == ("", "57.44 (0.31)")
     assert (rows["sidae, w = 0.125"]["ours, %"], rows["sidae, w = 0.125"]["published, %"]) == ("", "66.20 (0.31)")
     text = tables.markdown(table)
-    assert text.splitlines()[4].startswith("| cifar10-sidae-w0.25 | cifar10 | train[:64] | 2 | 1 | 50.00 | 20.00 |")
-    assert {line.count("|") for line in text.splitlines()[2:]} == {10}
+    assert text.splitlines()[4].startswith(
+        r"| cifar10-sidae-w0.25 | cifar10 | train\[:64\] | 2 of 200 | 512 | w = 0.25 | 1 | 50.00 | 20.00 |"
+    )
+    assert {line.count("|") for line in text.splitlines()[2 : 4 + len(table.rows)]} == {12}
 
 
-def test_every_run_has_the_published_figure_but_with_another_d():
-    def summary(label, d):
-        task = ("linear", "cifar10", 1.0, "", "cifar10", "dae", None, d, label, 20, 200.0, "train", 50000, 10000)
-        return results.Summary(results.Measured(*task), 1, 57.0, None)
+def test_a_run_of_the_published_settings_alone_has_the_published_figure():
+    whole = {"method": "dae", "w": None}
+    runs = [
+        summary(label="a", **whole),
+        summary(label="b", **whole, d_hid=512),
+        summary(label="c", **whole),
+        summary(label="lr", **whole, settings="lr = 1"),
+        summary(label="short", **whole, epochs=100, epoch=100.0),
+        summary(label="begun", **whole, epoch=100.0),
+        summary(label="few", **whole, images="train[:10240]"),
+        summary(label="small", **whole, batch_size=256),
+    ]
+    (table,) = tables.tables(runs)
+    rows = by_name(table)
+    figures = {name: rows[name]["published, %"] for name in ("a", "b", "c", "lr", "short", "begun", "few", "small")}
+    exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
+    assert figures == {"a": exact, "b": "", "c": exact, "lr": "", **dict.fromkeys(("short", "begun"), scaled)} | {
+        **dict.fromkeys(("few", "small"), scaled)
+    }
+    assert table.notes[0] == tables.SCALE
+    assert "dae" not in rows  # no row of its own beside
+    assert (rows["b"]["other settings"], rows["lr"]["other settings"]) == ("d_hid = 512", "lr = 1")
+    assert (rows["short"]["epochs"], rows["begun"]["epochs"]) == ("100", "100 of 200")
+    (table,) = tables.tables([runs[3]])
+    assert by_name(table)["dae"]["published, %"] == exact  # beside no run: a row of its own
+    (table,) = tables.tables([summary(label="a", **whole, task_n_test=5000)])
+    assert by_name(table)["a"]["published, %"] == scaled
 
-    (table,) = tables.tables([summary("a", 2048), summary("b", 512), summary("c", 2048)])
-    figures = {row[0]: row[table.header.index("published, %")] for row in table.rows}
-    assert {run: figures[run] for run in ("a", "b", "c")} == {"a": "57.44 (0.31)", "b": "", "c": "57.44 (0.31)"}
-    assert "dae" not in {row[0] for row in table.rows if row[1] == "cifar10"}  # no row of its own beside
+
+def test_the_notes_of_sources_and_of_the_papers_own_contradictions():
+    report = {"d_hid": 128, "w": None, "method": "ae", "epochs": 150, "batch_size": 256, "epoch": 150.0}
+    (table,) = tables.tables([summary(**report, task_protocol="mlp")])
+    assert by_name(table)["a"]["published, %"] == "55.60 [1]"
+    assert "released code" in table.notes[0]
+    assert f"\\[1\\] {table.notes[0]}" in tables.markdown(table)
+    assert f"<p>[1] {table.notes[0].replace(chr(39), '&#x27;')}</p>" in tables.page(table)
+    fashion = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
+    (table,) = tables.tables([summary(**fashion)])
+    assert by_name(table)["a"]["published, %"] == "88.78 (0.12) [1] / 88.63 (0.12)"
+    assert "w = 0.75" in table.notes[0]
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "mnist", "fashion_mnist", "stl10"])
+def test_the_reference_is_the_config_file(dataset, tmp_path):
+    methods = ("sidae", "simsiam", "dae") if "mnist" in dataset else tuple(METHOD_KEYS)
+    for method in methods:
+        write_config(tmp_path / method, method, dataset)
+        (run,) = runs_in(tmp_path / method)
+        of_file = json.loads((tmp_path / method / "config.json").read_text())["config"]
+        published = reference.reference(method, dataset)
+        assert run.pretraining.settings == tables.settings_of(run.pretraining) == ""
+        for key in ("w", "d_hid", "train_split", "epochs", "batch_size"):
+            assert published.get(key) == of_file.get(key)
+
+
+def test_other_settings_are_named(tmp_path):
+    changes = {"lr": 1.0, "stem": "cifar", "views.hue": 0.3, "views.crop_scale": [0.08, 1.0], "data_dir": "/x"}
+    write_config(tmp_path, "sidae", **changes, log_every=3, w=0.25, seed=4)
+    (run,) = runs_in(tmp_path)
+    assert run.pretraining.settings == "lr = 1, stem = cifar, crop_scale = [0.08, 1.0], hue = 0.3"
+    assert tables.settings_of(run.pretraining) == f"w = 0.25, {run.pretraining.settings}"
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["config"]["momentum"]  # unlike that of a run of this program
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "momentum = missing" in runs_in(tmp_path)[0].pretraining.settings
+
+
+def test_several_probes_of_one_pretraining_count_as_one(tmp_path):
+    accuracies = {0: [0.60, 0.62], 1: [0.70, 0.70, 0.73], 2: [0.5]}
+    for seed, of_seed in accuracies.items():
+        write_config(tmp_path / f"seed{seed}", "sidae", seed=seed)
+        for number, accuracy in enumerate(of_seed):
+            write_results(tmp_path / f"seed{seed}", [accuracy], [40], f"probe{number}", seed=number)
+
+    def last():
+        (found,) = results.summarise(results.read(runs_in(tmp_path)))
+        return found.seeds, found.mean, found.standard_error
+
+    means = [61.0, 71.0, 50.0]
+    assert last() == (3, pytest.approx(np.mean(means)), pytest.approx(np.std(means, ddof=1) / 3**0.5))
+    for seed in (1, 2):
+        (tmp_path / f"seed{seed}" / "config.json").unlink()
+    assert last() == (1, pytest.approx(61), None)  # two probes, one pre-training: no standard error
+
+
+def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
+    for seed, lr in ((0, 0.03), (1, 0.03), (2, 0.3)):
+        write_config(tmp_path / f"seed{seed}", "sidae", seed=seed, lr=lr)
+        write_results(tmp_path / f"seed{seed}", [0.2, 0.4, 0.6])
+    (table,) = tables.tables(results.summarise(results.read(runs_in(tmp_path))))
+    found = {row[5]: row[6:10] for row in table.rows if row[0] == tmp_path.name}
+    assert {settings: cells[0] for settings, cells in found.items()} == {"": "2", "lr = 0.3": "1"}
+    assert (found[""][3] != "", found["lr = 0.3"][3]) == (True, "")
+    (svg,) = figures.accuracy_by_epoch(results.summarise(results.read(runs_in(tmp_path)))).values()
+    assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
+
+
+def test_features_of_the_projector_are_kept_apart(tmp_path):
+    write_config(tmp_path, "sidae")
+    write_results(tmp_path, [0.5], [40], "a")
+    write_results(tmp_path, [0.6], [40], "b", features="backbone")
+    write_results(tmp_path, [0.9], [40], "c", features="projector")
+    found = {s.measured.task.settings: s.mean for s in results.summarise(results.read(runs_in(tmp_path)))}
+    assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
-    task = ("finetune", "mnist", 1.0, "", "mnist", "sidae", 0.5, 2048, "mnist-sidae", 0, 0.0, "train", 50, 30)
-    (table,) = tables.tables([results.Summary(results.Measured(*task), 2, 98.5, 0.5)])
+    changes = {"step": 0, "epoch": 0.0, "settings": "lr = 1, stem = cifar", "task_protocol": "finetune"}
+    (table,) = tables.tables([summary(98.5, seeds=2, error=0.5, **changes)])
     (row,) = table.rows
     cells = dict(zip(table.header, row, strict=True))
     assert (cells["pre-training"], cells["ours, %"], cells["on"]) == ("supervised, from scratch", "98.50 (0.50)", "")
+    assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
+
+
+TABLE_1 = """
+cifar10 1.0        64.75 (0.27) 57.08 (3.16) 57.44 (0.31)
+cifar10 0.01       51.67 (0.28) 44.06 (3.74) 40.67 (0.25)
+fashion_mnist 1.0  88.78 (0.12) 85.10 (0.09) 87.67 (0.05)
+fashion_mnist 0.01 81.62 (0.22) 77.84 (0.19) 80.20 (0.31)
+mnist 1.0          97.80 (0.13) 96.59 (0.60) 97.23 (0.11)
+mnist 0.01         94.65 (0.49) 79.42 (5.15) 88.41 (0.46)
+stl10 stl10        61.18 (0.22) 56.74 (0.74) 48.39 (0.22)
+stl10 cifar10      66.20 (0.31) 56.64 (0.25) 57.08 (3.16)
+"""
+APPENDIX = """
+cifar10 1.0        66.20 (0.31) 66.14 (0.18) 64.75 (0.27) 63.07 (0.25) 61.47 (0.23)
+cifar10 0.01       55.61 (0.37) 55.34 (0.29) 51.67 (0.28) 49.21 (0.38) 47.18 (0.41)
+fashion_mnist 1.0  87.31 (0.09) 87.89 (0.09) 88.63 (0.12) 88.78 (0.12) 88.71 (0.10)
+fashion_mnist 0.01 81.49 (0.21) 81.78 (0.27) 81.90 (0.16) 81.62 (0.22) 80.47 (0.29)
+mnist 1.0          97.78 (0.04) 97.70 (0.05) 97.80 (0.06) 97.98 (0.08) 98.10 (0.05)
+mnist 0.01         94.91 (0.20) 94.90 (0.18) 94.65 (0.22) 93.11 (0.13) 92.00 (0.25)
+stl10 stl10        60.07 (0.18) 61.18 (0.22) 60.44 (0.21) 56.92 (0.20) 53.77 (0.19)
+stl10 cifar10      64.12 (0.40) 65.42 (0.16) 65.18 (0.19) 63.33 (0.15) 61.59 (0.20)
+"""
+
+
+def of_the_paper(source, table, columns):
+    """The cells of a table of the paper; its second column is a fraction of the labels, or what is evaluated on."""
+    for line in table.strip().splitlines():
+        dataset, second, *cells = line.split()
+        on, fraction = (dataset, float(second)) if second[0] in "01" else (second, 1.0)
+        for (method, w), accuracy, error in zip(columns, cells[::2], cells[1::2], strict=True):
+            if (dataset, method, w) == ("stl10", "sidae", 0.5) and source == "paper, Table 1":
+                w = 0.25  # the paper, 4.2
+            yield source, dataset, method, w, on, fraction, float(accuracy), float(error.strip("()"))
 
 
 def test_the_published_figures_are_those_of_the_papers():
-    """Spot checks by eye, and that each table is whole."""
+    """Number by number, from the papers' tables."""
+    methods = (("sidae", 0.5), ("simsiam", None), ("dae", None))
+    weights = [("sidae", w) for w in (0.125, 0.25, 0.5, 0.75, 0.875)]
+    wanted = [*of_the_paper("paper, Table 1", TABLE_1, methods)]
+    wanted += of_the_paper("paper, Appendix A, Table 1", APPENDIX, weights)
+    report = {"mnist": (98.3, 97.8, 98.5, 99.5), "cifar10": (55.6, 54.5, 81.9, 83.2)}
+    for on, row in report.items():
+        for method, accuracy in zip(("ae", "vae", "simclr", "supervised"), row, strict=True):
+            wanted.append(("report, Table 1", on, method, None, on, 1.0, accuracy, None))
+    keys = ("pretrained_on", "method", "w", "evaluated_on", "label_fraction", "accuracy", "standard_error")
     rows = tables.published()
-    by_source = {}
-    for row in rows:
-        by_source.setdefault(row["source"].partition(" (")[0], []).append(row)
-        assert 0 < row["accuracy"] < 100
-        assert row["protocol"] in ("linear", "mlp")
-    assert {source: len(found) for source, found in by_source.items()} == {
-        "paper, Table 1": 4 * 2 * 3,
-        "paper, Appendix A, Table 1": 4 * 2 * 5,
-        "report, Table 1": 2 * 4,
-    }
-
-    def figure(**wanted):
-        (row,) = (row for row in rows if wanted.items() <= row.items())
-        return row["accuracy"], row["standard_error"]
-
-    table1 = {"source": "paper, Table 1", "evaluated_on": "mnist", "label_fraction": 0.01, "method": "simsiam"}
-    assert figure(**table1) == (79.42, 5.15)
-    appendix = {"source": "paper, Appendix A, Table 1", "pretrained_on": "stl10", "evaluated_on": "cifar10"}
-    assert figure(**appendix, w=0.875) == (61.59, 0.20)
-    assert figure(source="report, Table 1", evaluated_on="cifar10", method="simclr") == (81.9, None)
+    found = [(row["source"].partition(" (")[0], *(row[key] for key in keys)) for row in rows]
+    assert sorted(map(str, found)) == sorted(map(str, wanted))
+    assert {row["protocol"] for row in rows if row["source"].startswith("paper")} == {"linear"}
 
 
 def texts(svg):
@@ -145,63 +316,108 @@ def texts(svg):
 
 
 def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
-    summaries = results.summarise(results.read(results.runs(folder)))
+    summaries = results.summarise(results.read(runs_in(folder)))
     ((title, svg),) = figures.accuracy_by_epoch(summaries).items()
-    assert title == "linear probe on cifar10, 100% of the labels"
+    assert title == TITLE
     labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
     assert labels <= set(texts(svg))
     assert "epochs of pre-training on cifar10 (0: untrained)" in texts(svg)
     ((title, svg),) = figures.accuracy_by_weight(summaries).items()
     assert title.startswith("The weight w: linear probe")
-    assert {"ours, pre-trained on cifar10", "published: 200 epochs, all images, five seeds"} <= set(texts(svg))
+    assert {"ours, pre-trained on cifar10; epoch 2 of 200", "published: 200 epochs, all images, five seeds"} <= set(
+        texts(svg)
+    )
     assert "w (0: SimSiam, 1: denoising autoencoder)" in texts(svg)
     for number, text in enumerate(("", '{"step": 1, "epoch": 0.1, "lo')):  # runs that have just begun
-        begun = folder / f"cifar10-dae{number}" / "seed0"
-        begun.mkdir(parents=True)
-        (begun / "metrics.jsonl").write_text(text)
-        config = {"dataset": "cifar10", "method": "dae", "seed": 0, "train_split": "train"}
-        (begun / "config.json").write_text(json.dumps({"config": config}))
-    curves = figures.training_curves(results.runs(folder))
+        write_config(folder / f"cifar10-dae{number}" / "seed0", "dae")
+        (folder / f"cifar10-dae{number}" / "seed0" / "metrics.jsonl").write_text(text)
+    curves = training.training_curves(runs_in(folder))
     assert [title.partition(" ")[0] for title in curves] == ["Loss", "Collapse"]
 
 
-def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
-    def summary(method, w, d, step, mean):
-        label = f"cifar10-{method}-d_hid{d}"
-        task = ("linear", "cifar10", 1.0, "", "cifar10", method, w, d, label, step, step / 10, "train", 50, 30)
-        return results.Summary(results.Measured(*task), 1, mean, None)
+PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test images"
 
-    summaries = [summary("sidae", 0.5, d, step, d / 100 + step) for d in (512, 1024, 2048) for step in (0, 10, 20)]
-    summaries += [summary("simsiam", None, d, 20, 40.0) for d in (512, 2048)] + [summary("dae", None, 2048, 20, 30.0)]
-    ((title, svg),) = figures.accuracy_by_dimension(summaries).items()
-    assert title == "The dimension d: linear probe on cifar10, 100% of the labels"
+
+def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
+    def run(method, w, d, step, mean):
+        return summary(mean, step, 10.0 * step, label=f"{method}-{d}", method=method, w=w, d_hid=d)
+
+    runs = [run("sidae", 0.5, d, step, d / 100 + step) for d in (512, 1024, 2048) for step in (0, 10, 20)]
+    runs += [run("simsiam", None, d, 20, 40.0) for d in (512, 2048)] + [run("dae", None, 2048, 20, 30.0)]
+    ((title, svg),) = figures.accuracy_by_dimension(runs).items()
+    assert title == f"The dimension d: {PLAIN}"
     assert {"512", "1024", "2048", "sidae, w = 0.5", "simsiam"} <= set(texts(svg))
     assert "dae" not in texts(svg)
-    assert not figures.accuracy_by_weight(summaries)  # one w alone
+    assert not figures.accuracy_by_weight(runs)  # one w alone
+
+
+def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkeypatch):
+    drawn, draw = [], figures._draw
+
+    def draw_and_tell(axes, points, label, *style):
+        drawn.append((label, points))
+        draw(axes, points, label, *style)
+
+    monkeypatch.setattr(figures, "_draw", draw_and_tell)
+
+    def run(name, w, **changes):
+        return summary(label=name, w=w, **changes)
+
+    runs = [run("a", 0.25, mean=1.0), run("b", 0.5, mean=2.0), run("c", 0.5, mean=3.0)]
+    runs += [run("d", 0.25, mean=4.0, settings="lr = 1"), run("e", 0.5, mean=5.0, settings="lr = 1")]
+    runs += [run("f", 0.75, mean=6.0, images="train[:64]"), run("g", 0.75, mean=7.0, epoch=100.0)]
+    runs += [summary(8.0, label="s", method="simsiam", w=None)]
+    figures.accuracy_by_weight(runs)
+    found = {label: [(x, s.mean) for x, s in points] for label, points in drawn}
+    ours = "ours, pre-trained on cifar10"
+    assert found == {ours: [(0.0, 8.0), (0.25, 1.0), (0.5, 2.0)], f"{ours}; lr = 1": [(0.25, 4.0), (0.5, 5.0)]}
+    assert "b and c have the same settings and w = 0.5" in caplog.text
+    assert caplog.text.count("have the same settings") == 1
+
+    drawn.clear()
+    figures.accuracy_by_dimension(
+        [
+            summary(d / 100, label=f"{name}{d}", d_hid=d, **changes)
+            for d in (512, 1024)
+            for name, changes in RUNS.items()
+        ]
+    )
+    assert [label for label, _ in drawn] == ["sidae, w = 0.5", "sidae, w = 0.5; stem = cifar"]
+    assert all(len(points) == 2 for _, points in drawn)
+    assert "again512 and plain512 have the same settings and d = 512" in caplog.text
+
+
+RUNS = {"plain": {}, "again": {}, "other": {"settings": "stem = cifar"}}
+
+
+def test_no_published_curve_beside_runs_of_other_settings_alone():
+    runs = [summary(label=str(w), w=w, settings="lr = 1") for w in (0.25, 0.5)]
+    (svg,) = figures.accuracy_by_weight(runs).values()
+    assert not [text for text in texts(svg) if "published" in text]
 
 
 def test_the_supervised_line_is_of_the_same_task_and_labels():
-    def summary(protocol, fraction, step, mean, settings=""):
-        task = (protocol, "cifar10", fraction, settings, "cifar10", "sidae", 0.5, 2048, "a", step, step / 10)
-        return results.Summary(results.Measured(*task, "train", 50, 30), 1, mean, None)
+    def run(protocol, fraction, step, mean, settings="", **changes):
+        of = {"task_protocol": protocol, "task_label_fraction": fraction, "task_settings": settings}
+        return summary(mean, step, 10.0 * step, **of, **changes)
 
-    probes = [summary("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
-    scratch = [summary("finetune", 0.01, 0, 35.0), summary("finetune", 0.01, 0, 30.0, "epochs = 3")]
+    probes = [run("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
+    scratch = [run("finetune", 0.01, 0, 35.0), run("finetune", 0.01, 0, 30.0, "epochs = 3")]
+    scratch += [run("finetune", 1.0, 0, 35.0, dataset="stl10"), run("finetune", 1.0, 0, 35.0, task_n_test=5)]
     one, all_labels = figures.accuracy_by_epoch([*probes, *scratch]).values()
     assert {"supervised, from scratch", "supervised, from scratch (epochs = 3)"} <= set(texts(one))
     assert not [text for text in texts(all_labels) if "from scratch" in text]
 
 
 def test_settings_that_are_not_the_protocols_defaults_are_named_and_kept_apart(tmp_path):
-    config = {"dataset": "cifar10", "method": "dae", "seed": 0, "train_split": "train", "d_hid": 2048}
+    write_config(tmp_path, "dae")
     (tmp_path / "eval").mkdir()
-    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
     common = {"protocol": "finetune", "dataset": "cifar10", "n_train": 50, "n_test": 30, "step": 8, "epoch": 1.0}
     defaults = {"epochs": 50, "batch_size": 256, "lr": 0.05, "momentum": 0.9}  # the paper, 4.1
     for fraction, settings in ((1.0, defaults), (0.01, {**defaults, "epochs": 3, "lr": 0.1})):
         record = {**common, "label_fraction": fraction, "accuracy": 0.5, "finetune": settings}
         (tmp_path / "eval" / f"{fraction}.jsonl").write_text(json.dumps(record))
-    titles = [table.title for table in tables.tables(results.summarise(results.read(results.runs(tmp_path))))]
+    titles = [table.title for table in tables.tables(results.summarise(results.read(runs_in(tmp_path))))]
     assert [title.partition(" (")[0] for title in titles] == [
         "fine-tuning on cifar10, 1% of the labels, epochs = 3, lr = 0.1",
         "fine-tuning on cifar10, 100% of the labels",
@@ -209,16 +425,15 @@ def test_settings_that_are_not_the_protocols_defaults_are_named_and_kept_apart(t
 
 
 def test_a_transfer_has_a_figure_of_its_own():
-    def summary(pretrained_on, w, step):
-        label = f"{pretrained_on}-sidae-w{w}"
-        task = ("linear", "cifar10", 1.0, "", pretrained_on, "sidae", w, 2048, label, step, step / 10, "train", 50, 30)
-        return results.Summary(results.Measured(*task), 1, 40.0 + step, None)
-
-    summaries = [summary(on, w, step) for on in ("cifar10", "stl10") for w in (0.25, 0.5) for step in (0, 10, 20)]
-    plain = "linear probe on cifar10, 100% of the labels"
-    assert list(figures.accuracy_by_epoch(summaries)) == [plain, f"{plain}, pre-trained on stl10"]
-    by_weight = [f"The weight w: {plain}, d = 2048", f"The weight w: {plain}, pre-trained on stl10, d = 2048"]
-    assert list(figures.accuracy_by_weight(summaries)) == by_weight
+    runs = [
+        summary(40.0 + step, step, 10.0 * step, label=f"{on}-sidae-w{w}", dataset=on, w=w)
+        for on in ("cifar10", "stl10")
+        for w in (0.25, 0.5)
+        for step in (0, 10, 20)
+    ]
+    assert list(figures.accuracy_by_epoch(runs)) == [PLAIN, f"{PLAIN}, pre-trained on stl10"]
+    by_weight = [f"The weight w: {PLAIN}, d = 2048", f"The weight w: {PLAIN}, pre-trained on stl10, d = 2048"]
+    assert list(figures.accuracy_by_weight(runs)) == by_weight
 
 
 def embedded(svg):
@@ -235,7 +450,7 @@ def middles(mosaic, rows, columns):
 
 
 def test_the_pictures_stand_beside_their_labels(folder):
-    seen = pictures.read(results.runs(folder))
+    seen = pictures.read(runs_in(folder))
     assert [run.name for run, _ in seen] == ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam"]
     assert {run.seed for run, _ in seen} == {0}
     ((title, svg),) = pictures.augmentations(seen).items()
@@ -252,7 +467,7 @@ def test_the_pictures_stand_beside_their_labels(folder):
 
 
 def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
-    found = pictures.read(results.runs(folder))
+    found = pictures.read(runs_in(folder))
     ((title, svg),) = pictures.projections(found).items()
     assert title == "t-SNE of the features of 30 test images of cifar10"
     names = ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")
@@ -271,23 +486,154 @@ def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
         path = tmp_path / name / "eval" / picture_file.NAME
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    runs = [results.Run(path.name, 0, {"dataset": "cifar10"}, path) for path in sorted(tmp_path.iterdir())]
+    runs = [Run(summary().measured.pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
     assert pictures.read(runs) == []
     assert caplog.text.count("is damaged and left out") == 4
 
 
 def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
     for seed in (0, 1):
-        run = tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}"
-        run.mkdir(parents=True)
-        config = {"dataset": "cifar10", "method": "dae", "seed": seed, "train_split": "train"}
-        (run / "config.json").write_text(json.dumps({"config": config}))
+        write_config(tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}", "dae", seed=seed)
 
     def names(*parts):
-        return [run.name for run in results.runs(tmp_path.joinpath("sweep", *parts))]
+        return [run.name for run in runs_in(tmp_path.joinpath("sweep", *parts))]
 
     assert names() == names("cifar10-dae") == ["cifar10-dae"] * 2
     assert names("cifar10-dae", "seed1") == ["cifar10-dae"]
+
+
+HOSTILE = r"x$\frac$ <script>alert(1)<\script> | `a` [b](javascript:c) *d* _e_"
+
+
+def hostile_runs(folder):
+    """Runs and files that are none; returns those that the warnings have to name."""
+    named = []
+    config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
+    bad = {"method": "magic", "w": "half", "seed": True, "dataset": ["cifar10"], "epochs": 2.5, "d_hid": None}
+    bad |= {"train_split": 3, "batch_size": -1}
+    contents = [json.dumps({"config": config | {key: value}}) for key, value in bad.items()]
+    contents += [json.dumps({"config": config | {"w": float("nan")}}), json.dumps({"model_type": "bert"})]
+    contents += ["[" * 100_000, "{", "null", "[]", '{"config": 3}', '{"config": {"method": []}}', '"config"']
+    contents += [json.dumps({"config": {"views": {"hue": config}}}), '{"config": {"seed": ' + "9" * 5000 + "}}"]
+    for number, content in enumerate(contents):
+        run = folder / f"bad{number}" / "seed0"
+        (run / "eval").mkdir(parents=True)
+        (run / "config.json").write_text(content)
+        write_results(run, [0.2, 0.9, 0.99])
+        named.append(run / "config.json")
+    (folder / "binary").mkdir()
+    (folder / "binary" / "config.json").write_bytes(b"\xff\xfe\x00")
+    (folder / "directory" / "config.json").mkdir(parents=True)
+    named += [folder / "binary" / "config.json", folder / "directory" / "config.json"]
+
+    run = folder / "lines" / "seed0"
+    write_config(run, "sidae", w=0.75)
+    good = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50, "n_test": 30, "step": 40}
+    good |= {"epoch": 2.0, "accuracy": 0.5}
+    bad = {
+        "accuracy": "0.5",
+        "epoch": None,
+        "step": "40",
+        "n_train": 0,
+        "n_test": [],
+        "protocol": "guess",
+        "dataset": 1,
+    }
+    bad |= {"label_fraction": float("nan"), "probe": [1]}
+    lines = [json.dumps(good | {key: value}) for key, value in bad.items()]
+    lines += [json.dumps({k: v for k, v in good.items() if k != key}) for key in good]
+    lines += [json.dumps(good | {"accuracy": value}) for value in (float("nan"), float("inf"), 7, True)]
+    (run / "eval").mkdir()
+    (run / "eval" / "lines.jsonl").write_text("\n".join([*lines, "[]", "3", "null", "{}"]) + "\n")
+    (run / "eval" / "deep.jsonl").write_text("[" * 100_000 + "\n")
+    (run / "eval" / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    (run / "eval" / "folder.jsonl").mkdir()
+    line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": 0.9}
+    bad = [line | {"loss": "0.5"}, line | {"epoch": None}, line | {"loss": 10**400}, {"step": 1}, [], 3, "loss"]
+    (run / "metrics.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in bad) + "{\n" + "[" * 10**5 + "\n"
+    )
+    np.savez(run / "eval" / picture_file.NAME, **{**vars(coloured(8)), "images": np.zeros((8, 3), np.uint8)})
+    files = [*(run / "eval").iterdir(), run / "metrics.jsonl"]
+    return named + files
+
+
+def test_the_report_of_a_good_run_beside_hostile_ones_is_as_without_them(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "alone" / "runs")
+    shutil.copytree(folder, tmp_path / "beside" / "runs")
+    named = hostile_runs(tmp_path / "beside" / "runs")
+    ended = {name: report(f"--workdir={tmp_path / name / 'runs'}") for name in ("alone", "beside")}
+    for name in ("alone", "beside"):
+        assert ended[name].returncode == 0, ended[name].stderr
+    assert "Traceback" not in ended["beside"].stderr
+    for path in named:
+        assert str(path) in ended["beside"].stderr, path
+    alone, beside = (tmp_path / name / "runs" / "report" for name in ("alone", "beside"))
+    files = sorted(path.relative_to(alone) for path in alone.rglob("*.*"))
+    assert files == sorted(path.relative_to(beside) for path in beside.rglob("*.*"))
+    for file in files:
+        assert (alone / file).read_bytes() == (beside / file).read_bytes(), file
+
+
+def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
+    """A run with a hostile name, data set and settings: each stands in the pages and figures as it is."""
+    for number, name in enumerate(("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", "b\udcffad\x01")):
+        run = tmp_path / "runs" / name / "seed0"
+        config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
+        config |= {"dataset": HOSTILE + "\ud800", "stem": "<b>_$c$", "w": 0.2 * (1 + number)}
+        (run / "eval").mkdir(parents=True)
+        (run / "config.json").write_text(json.dumps({"config": config}))
+        write_results(run, [0.2, 0.4, 0.6], dataset=HOSTILE)
+        line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": float("nan")}
+        (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        picture_file.write(
+            run / "eval" / picture_file.NAME,
+            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>", "$x$"])),
+        )
+    ended = report(f"--workdir={tmp_path / 'runs'}")
+    assert ended.returncode == 0, ended.stderr
+    out = tmp_path / "runs" / "report"
+    shown = []
+    for path in sorted((out / "figures").glob("*.svg")):
+        xml.etree.ElementTree.fromstring(path.read_text())
+        shown += [html.unescape(text).strip() for text in texts(path.read_text())]
+    for text in ("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", r"b\udcffad\x01", "_cat", "<dog>", "$x$"):
+        assert text in shown
+    page, markdown = (out / "report.html").read_text(), (out / "report.md").read_text()
+    for text in (page, markdown):
+        assert "<script" not in text
+        assert "<img" not in text
+        assert "<b>" not in text
+    assert html.escape(HOSTILE) in page
+    for mark in ("$", "`", "*", "]("):  # but for the figures, whose paths are ours
+        assert not re.search(rf"(?<!\\){re.escape(mark)}(?!figures/)", markdown), mark
+    (table,) = (part for part in markdown.split("### ") if "| pre-training" in part)
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {12}
+    assert r"| \_baseline |" in table
+    assert "fashion_mnist" in tables.markdown_text("fashion_mnist")  # nothing special in it
+
+
+def test_a_table_fits_a_page_of_1200_pixels():
+    """By what can not be broken: the style lets a browser break all else, and anything in long words."""
+    long = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
+    long |= {"label": "fashion_mnist-sidae-w0.125-zero_init_residualTrue-train_splitunlabelled10240"}
+    runs = [summary(63.0, seeds=5, error=1.0, epoch=175.0, **long, images="train[:10240]")]
+    untrained = dataclasses.replace(runs[0].measured, step=0, epoch=0.0)
+    runs.append(dataclasses.replace(runs[0], measured=untrained))
+    runs += [summary(1.0, **long | {"label": "x" * 200}, settings=f"zero_init_residual = True, stem = {'y' * 40}")]
+    (table,) = tables.tables(runs)
+    rows = re.findall(r"<tr>(.*?)</tr>", tables.page(table), re.DOTALL)
+    widest = [0] * len(table.header)
+    for row in rows:
+        cells = re.findall(r'<t[dh](?: class="(\w+)")?>(.*?)</t[dh]>', row)
+        assert len(cells) == len(widest) == 11
+        for column, (kind, cell) in enumerate(cells):
+            words = {"short": [cell], "long": [""], "": re.split(r"(?<=-)|[ /\t]", cell)}[kind]
+            widest[column] = max(widest[column], *(len(html.unescape(word)) for word in words))
+    # a wide sans serif's letters have 0.6 of the height of 12.8 pixels, a cell 12.8 pixels beside; 48 of the page's
+    assert sum(widest) * 0.6 * 12.8 + len(widest) * 12.8 <= 1200 - 48
+    assert all(widest)
 
 
 def report(*arguments):
@@ -314,7 +660,7 @@ def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path
     assert page.count("<svg") == page.count("</svg>") == 7
     assert "src=" not in page
     assert set(re.findall(r'href="(.{5})', page)) <= {"data:"} | {f"#{c}" for c in re.findall(r'href="#(.{4})', page)}
-    assert "<td>63.00 (2.08)</td>" in page
+    assert '<td class="short">63.00 (2.08)</td>' in page
 
 
 def test_a_folder_without_results_is_told(tmp_path):

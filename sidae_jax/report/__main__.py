@@ -26,11 +26,12 @@ _OUT = flags.DEFINE_string("out", None, "Folder of the report; by default report
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-size: 0.85rem; }
+table { border-collapse: collapse; font-size: 0.8rem; }
 .table { margin: 1rem 0 2rem; overflow-x: auto; }
-.table p { margin: 0.25rem; font-size: 0.85rem; }
+.table p { margin: 0.25rem; font-size: 0.8rem; }
 th, td { padding: 0.25rem 0.4rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; }
+.long { overflow-wrap: anywhere; }
 .short { white-space: nowrap; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }

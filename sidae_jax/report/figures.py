@@ -84,7 +84,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 for row in every_published
                 if is_published(row, task) and row["pretrained_on"] == pretrained_on
             }
-            same_settings = any(not group.settings for group in curves)
+            same_settings = any(not s.measured.pretraining.settings for p in curves.values() for s in p.values())
             if theirs and same_settings and d == METHOD_KEYS["sidae"]["d_hid"]:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
                 label = "published: 200 epochs, all images, five seeds"
@@ -124,7 +124,7 @@ def _last_by_task(summaries: Iterable[Summary]) -> dict[tuple, list[Summary]]:
     return {key: list(last[key].values()) for key in sorted(last)}
 
 
-def _curves(last: Iterable[Summary], but_for, x, what: str) -> dict[Pretraining, dict[float, Summary]]:
+def _curves(last: Iterable[Summary], but_for, x, what: str) -> dict[Pretraining, dict[float | int, Summary]]:
     """The runs that differ in x alone, as points by x. `but_for`: the fields that x stands for, with other values.
 
     Of several runs with the same x the first is taken, with a warning: they would be a zigzag.

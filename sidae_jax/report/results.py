@@ -67,7 +67,7 @@ def read(found: Iterable[Run]) -> list[Row]:
         for path in sorted((run.folder / "eval").glob("*.jsonl")):
             for record in _records(path):
                 try:
-                    rows.append((_measured(run, record), run.seed, number(record, "accuracy", 0, 1)))
+                    rows.append((_measured(run, record), run.seed, number(record, "accuracy", 0.0, 1.0)))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     logging.warning("A line of %s is no result and left out: %s", path, short(error))
     return rows
@@ -85,12 +85,12 @@ def _measured(run: Run, record: results.Record) -> Measured:
     task = Task(
         protocol=record["protocol"],
         evaluated_on=printable(text(record, "dataset")),
-        label_fraction=number(record, "label_fraction", 0, 1),
+        label_fraction=number(record, "label_fraction", 0.0, 1.0),
         settings=_settings(record),
         n_train=integer(record, "n_train", 1),
         n_test=integer(record, "n_test", 1),
     )
-    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0))
+    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0))
 
 
 def _settings(record: dict[str, Any]) -> str:

@@ -11,6 +11,8 @@ from absl import logging
 from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.reference import other_settings, printable
 
+_LARGEST = sys.float_info.max
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Pretraining:
@@ -69,7 +71,7 @@ def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
         label=printable(name),
         dataset=printable(text(config, "dataset")),
         method=config["method"],
-        w=number(config, "w", 0, 1) if "w" in own else None,
+        w=number(config, "w", 0.0, 1.0) if "w" in own else None,
         d_hid=integer(config, "d_hid", 1) if "d_hid" in own else None,
         images=printable(text(config, "train_split")),
         epochs=integer(config, "epochs", 1),
@@ -86,19 +88,20 @@ def text(record: dict[str, Any], key: str) -> str:
     return record[key]
 
 
-def number(record: dict[str, Any], key: str, low: float = -sys.float_info.max, high: float = sys.float_info.max):
-    """The number record[key], in [low, high]. Raises as `text`."""
+def number(record: dict[str, Any], key: str, low: float = -_LARGEST, high: float = _LARGEST) -> float:
+    """The finite number record[key], in [low, high]. Raises as `text`."""
     value = record[key]
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{key} is {value!r}, no number in [{low:g}, {high:g}]")
-    return value
+    return float(value)
 
 
 def integer(record: dict[str, Any], key: str, low: int) -> int:
     """The whole number record[key], at least low. Raises as `text`."""
-    if isinstance(number(record, key, low), float):
-        raise ValueError(f"{key} is {record[key]!r}, no whole number")
-    return record[key]
+    value = record[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{key} is {value!r}, no whole number from {low} on")
+    return value
 
 
 def short(error: Exception) -> str:
