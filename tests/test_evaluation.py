@@ -182,7 +182,7 @@ def test_features_of_the_projector_are_z(run, backbone, images, tmp_path):
     method = METHODS["simsiam"](PRETRAINING, None)
     _, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
     for state, prefix in ((params, "params."), (batch_stats, "batch_stats.")):
-        nnx.update(method, checkpoint.from_arrays(state, trained_arrays(8), prefix))
+        nnx.update(method, jax.device_put(checkpoint.from_arrays(state, trained_arrays(8), prefix)))
     z = np.asarray(method.encoder(by_hand(images.images), views=0))
     assert z.shape == (40, PRETRAINING.d_hid)
     np.testing.assert_allclose(backbones.features(found, images.images), z, rtol=1e-3, atol=1e-4)
@@ -310,7 +310,8 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
         return images.reshape(len(images), -1) / np.float32(255)  # pixels: a probe of them learns
 
     monkeypatch.setattr(feature_cache, "features", features)
-    records = evaluate(tiny(dataset="digits", label_fraction=0.5), str(tmp_path))
+    long = {"epochs": 50, "batch_size": 16}
+    records = evaluate(tiny(dataset="digits", label_fraction=0.5, probe=long), str(tmp_path))
     assert used == [(NORMALISATION, 20), (NORMALISATION, 30)] * 2
     assert {record["dataset"] for record in records} == {"digits"}
     assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
