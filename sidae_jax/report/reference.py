@@ -6,6 +6,7 @@ from typing import Any
 
 from sidae_jax.config import FREE_KEYS, pretraining
 from sidae_jax.experiments import short_key
+from sidae_jax.runs.workdir import flat
 
 # training and test images (4.1)
 _SIZES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000)}
@@ -24,12 +25,12 @@ def reference(method: str, dataset: str) -> dict[str, Any]:
         config.train_split = "unlabelled"
     if dataset == "stl10" and method == "sidae":
         config.w = 0.25
-    return _flat(json.loads(json.dumps(config.to_dict())))
+    return flat(json.loads(json.dumps(config.to_dict())))
 
 
 def other_settings(config: dict[str, Any]) -> str:
     """lr = 1, stem = cifar: what differs from the reference and changes the result, beside what tables show anyway."""
-    ours, published = _flat(config), reference(config["method"], config["dataset"])
+    ours, published = flat(config), reference(config["method"], config["dataset"])
     keys = (ours.keys() | published.keys()) - {*_SHOWN, *FREE_KEYS, "data_dir"}
     missing = object()
     differing = {key: ours.get(key, "missing") for key in keys if ours.get(key, missing) != published.get(key, missing)}
@@ -51,10 +52,3 @@ def whole(evaluated_on: str, label_fraction: float, n_train: int, n_test: int) -
     """Whether these are that fraction of all training images, and all test images, as in the papers."""
     all_train, all_test = _SIZES.get(evaluated_on, (None, None))
     return n_test == all_test and n_train == round(label_fraction * all_train)
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
