@@ -223,7 +223,7 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
 
 def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbone, images):
     settings = FinetuneSettings(epochs=40, batch_size=20, lr=0.05)
-    tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=0)
+    tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=1)
     found = finetune.accuracy(tuned, images.images, images.labels)
     assert found > 0.8
     logits = [tuned(jnp.asarray(images.images[i : i + 1]), views=0) for i in range(40)]
