@@ -30,17 +30,8 @@ NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of t
 BACKBONE = ("params.encoder.backbone.", "batch_stats.encoder.backbone.")
 KEYS = {
     *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
-    *(
-        "label_fraction",
-        "seed",
-        "n_train",
-        "n_test",
-        "accuracy",
-        "seconds",
-        "labelled_rows_sha256",
-        "features",
-        "probe",
-    ),
+    *("label_fraction", "seed", "n_train", "n_test", "accuracy", "seconds", "labelled_rows_sha256"),
+    *("features", "probe"),
 }
 
 
@@ -315,7 +306,7 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
     assert used == [(NORMALISATION, 20), (NORMALISATION, 30)] * 2
     assert {record["dataset"] for record in records} == {"digits"}
     assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
-    assert records[0]["accuracy"] > 0.3
+    assert records[0]["accuracy"] > 0.2
 
 
 def test_the_record_of_a_temporary_checkpoint_goes_with_it(run, tmp_path):
