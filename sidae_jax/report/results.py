@@ -107,8 +107,8 @@ def read(found: Iterable[Run]) -> list[tuple[Measured, int, float]]:
 
 def _settings(record: results.Record) -> str:
     protocol = PROTOCOLS[record["protocol"]]
-    defaults = dataclasses.asdict(protocol.settings())
-    given = record.get(protocol.section, defaults)
+    defaults = {**dataclasses.asdict(protocol.settings()), "features": "backbone"}
+    given = {**record.get(protocol.section, defaults), "features": record.get("features", "backbone")}
     return ", ".join(f"{key} = {given[key]}" for key in sorted(given) if given[key] != defaults.get(key))
 
 
