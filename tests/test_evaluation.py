@@ -23,6 +23,7 @@ from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.methods import METHODS
 from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.report import results as report_results
 from sidae_jax.runs import checkpoint
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
@@ -193,6 +194,9 @@ def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsy
     (projector,) = evaluate(tiny(features="projector"), str(workdir), only_step=0)
     assert projector["features"] == "projector"
     assert lines_of(workdir / "eval" / "linear-digits-1-projector-seed0.jsonl") == [projector]
+    rows = report_results.read([report_results.Run("run", 3, PRETRAINING.to_dict(), workdir)])
+    settings = "batch_size = 16, epochs = 5"
+    assert sorted(row.settings for row, *_ in rows) == [settings, f"{settings}, features = projector"]
     assert "features of the projector" in capsys.readouterr().out
     (backbone,) = evaluate(tiny(), str(workdir), only_step=0)
     assert backbone["features"] == "backbone"

@@ -57,7 +57,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                     backbone = pretrained.whole(lambda step: online_probe.restore(checkpoints, step), step)
             where = {
                 "step": step,
-                "epoch": metadata[step]["epoch"] if step else 0,
+                "epoch": float(metadata[step]["epoch"]) if step else 0.0,
                 "method": pretraining["config"]["method"],
                 "pretrain_seed": pretraining["config"]["seed"],
             }
