@@ -310,7 +310,7 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
     assert used == [(NORMALISATION, 20), (NORMALISATION, 30)] * 2
     assert {record["dataset"] for record in records} == {"digits"}
     assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
-    assert records[0]["accuracy"] > 0.2
+    assert records[0]["accuracy"] > 0.3
 
 
 def test_the_record_of_a_temporary_checkpoint_goes_with_it(run, tmp_path):
