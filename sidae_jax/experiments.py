@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidae_jax.config import FREE_KEYS
+from sidae_jax.methods import METHOD_KEYS
 
 Changes = Mapping[str, Any]
 
@@ -92,10 +93,11 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
 
 
 def _small_pretraining(run: Pretraining) -> Changes:
-    """Four epochs; the quick stem, which the paper's methods have anyway."""
+    """Four epochs. The report's methods keep their stem and decoder, with a quarter of their width and fewer images."""
     split = "unlabelled" if run.dataset == "stl10" and run.method != "supervised" else "train"
-    images = f"{split}[:{_IMAGES}]" if split == "unlabelled" or run.dataset != "stl10" else split
-    return {"train_split": images, "epochs": 4, "checkpoint_every": 2, "batch_size": 256, "stem": "imagenet"}
+    small = {"train_split": f"{split}[:{_IMAGES}]", "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
+    of_report = "classes" in METHOD_KEYS[run.method]
+    return {**small, "train_split": f"{split}[:{_IMAGES // 4}]", "width": 16} if of_report else small
 
 
 def _small_evaluation(run: Pretraining, evaluation: Evaluation) -> Changes:
