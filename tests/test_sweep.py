@@ -180,6 +180,15 @@ def test_an_experiments_own_keys_stand_above_those_of_the_small_scale():
     assert "--config.batch_size=256" in job.commands[0]
 
 
+def test_the_reports_table_is_of_its_own_settings_and_both_of_its_classifiers():
+    table = load(pathlib.Path("configs/experiments/report_table1.py"))
+    assert all(run.changes == {} for run, _ in table.runs)  # the methods' defaults are the report's
+    assert all([e.config for e in evaluations] == ["mlp_eval", "online_eval"] for _, evaluations in table.runs)
+    for job in experiments.jobs(table, pathlib.Path("configs"), 1, "small"):
+        assert "--config.width=16" in job.commands[0]
+        assert not any("stem" in argument for argument in job.commands[0])
+
+
 TINY = {"width": 4, "d_hid": 32, "epochs": 1, "checkpoint_every": 1, "train_split": "train[:128]"}
 GRID = """
 from sidae_jax.experiments import Evaluation, Experiment, Pretraining
