@@ -100,7 +100,7 @@ def test_the_last_batch_of_an_epoch_has_a_mean_of_its_own(examples):
 def test_batchnorm_sees_the_examples_of_the_last_batch_alone(examples):
     """At a learning rate of 0 the first layer stays as it is, and the running statistics follow from its outputs."""
     x, labels = examples
-    mlp = mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0))
+    mlp = mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0))
     loop = {"epochs": 2, "batch_size": 4, "seed": 5, "what": "test"}
     trained = train(mlp, optax.sgd(0.0), x, labels, **loop)
     h, mean, var = np.asarray(mlp.linear1(jnp.asarray(x)), np.float64), np.zeros(8), np.ones(8)
@@ -117,13 +117,13 @@ def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monk
     loop = {"epochs": 3, "batch_size": batch_size, "seed": 5, "what": "test"}
     optimizer, epoch, calls = optax.sgd(0.1, 0.9), training._epoch, []
     monkeypatch.setattr(training, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
-    several = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    several = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     assert len(several.linear1.kernel[...].sharding.device_set) == devices
     program = epoch.lower(*calls[0]).compile().as_text()
     assert f"f32[{batch_size // devices},8]" in program  # a device's part of the first layer
     assert f"f32[{batch_size},8]" not in program
     monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
-    one = train(mlp_probe.Mlp(6, 8, 3, np.random.default_rng(0)), optimizer, x, labels, **loop)
+    one = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
