@@ -27,6 +27,13 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
 
     `default` makes the config where the command line names no file.
     """
+    run_loading(lambda load: main(load()), default)
+
+
+def run_loading(
+    main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None
+) -> None:
+    """As `run`, for a `main` that calls a function to get the config, when it is time."""
     overrides: list[tuple[str, str]] = []
 
     def parse(argv):
@@ -39,7 +46,7 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
         overrides.extend(given)
         return parsed
 
-    _run(lambda: main(load_config(_CONFIG.value, overrides, default)), parse)
+    _run(lambda: main(lambda: load_config(_CONFIG.value, overrides, default)), parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:

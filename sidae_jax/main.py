@@ -9,6 +9,7 @@ continues where the run in DIR was stopped.
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
 import pathlib
+from collections.abc import Callable
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -28,18 +29,25 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-def main(config: ConfigDict) -> None:
-    validate(config)
-    workdir = _WORKDIR.value or str(_default_workdir(config))
+def main(load: Callable[[], ConfigDict]) -> None:
+    def load_checked() -> tuple[ConfigDict, str]:
+        config = load()
+        validate(config)
+        return config, _WORKDIR.value or str(_default_workdir(config))
 
-    # Only now what takes seconds to import.
+    several = _COORDINATOR.value is not None or _DISTRIBUTED.value
+    if not several:  # a mistake is told before what takes seconds to import
+        config, workdir = load_checked()
+
     import jax
 
-    from sidae_jax import runtime
+    from sidae_jax import processes, runtime
     from sidae_jax.training.train import train
 
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if _WORKDIR.value is None and jax.process_index() == 0:
+    if several:  # the others would wait for a process that ends with a mistake before it has joined them
+        config, workdir = processes.together(load_checked)
+    if not _WORKDIR.value and jax.process_index() == 0:
         print(f"workdir: {workdir}", flush=True)
     train(config, workdir)
 
@@ -54,4 +62,4 @@ def _default_workdir(config: ConfigDict) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_loading(main)

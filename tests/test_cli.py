@@ -194,6 +194,9 @@ def test_ctrl_c_during_the_imports_is_answered_in_one_line(module, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
     )
     for line in process.stderr:
         if "sidae_jax.interrupt" in line:

@@ -265,11 +265,12 @@ def test_a_damaged_config_json_is_refused(run, content):
         opened(run, CONFIG)
 
 
-@pytest.mark.parametrize("lines", [[], ['{"step": 30, "lo'], ["", "[1]", "null", '{"loss": 1}']])
+@pytest.mark.parametrize("lines", [[], ['{"step": 30, "lo'], ["", "[1]", "null", '{"loss": 1}'], ["\udcff\udcfe"]])
 def test_metrics_are_cut_back_to_the_step_and_damaged_lines_dropped(tmp_path, lines):
     good = [json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20)]
     path = tmp_path / "metrics.jsonl"
-    path.write_text("\n".join([*good, json.dumps({"step": 30, "loss": 0}), *lines]))
+    text = "\n".join([*good, json.dumps({"step": 30, "loss": 0}), *lines])
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with opened(tmp_path).open_metrics(20) as file:
         file.write('{"step": 21}\n')
         assert path.read_text() == "\n".join([*good, '{"step": 21}\n'])

@@ -67,7 +67,8 @@ def test_the_same_command_continues_and_evaluation_and_report_find_the_run(tmp_p
     # the other run has saved last, until this one does
     settings = ["--step=0", "--config.probe.epochs=1"]
     assert f"workdir: runs/{with_seeds}/seed" in finished(command(tmp_path, "linear_eval", *settings))[0]
-    os.utime(tmp_path / "runs" / NAME / "checkpoints")
+    os.utime(tmp_path / "runs" / NAME / "checkpoints" / "132")
+    (tmp_path / "runs" / "diverged" / "checkpoints").mkdir(parents=True)  # it saved nothing
     newest = f"workdir: runs/{NAME} (the newest; --workdir=DIR takes another)"
     assert finished(command(tmp_path, "linear_eval", *settings))[0] == newest
     assert finished(command(tmp_path, "report"))[0] == newest
@@ -80,6 +81,6 @@ def test_without_any_run_the_workdir_is_asked_for(tmp_path, program):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert err == (
-        f"error: --workdir is missing, and {tmp_path}/runs holds no run: give the folder of a run of sidae_jax.main, "
-        "such as --workdir=runs/cifar10-sidae\n"
+        f"error: --workdir is missing, and {tmp_path}/runs holds no checkpoint: give the folder of a run of "
+        "sidae_jax.main, such as --workdir=runs/cifar10-sidae\n"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from sidae_jax import config, mesh
+from sidae_jax import config, mesh, processes
 from sidae_jax.data import Images
 from sidae_jax.training import feed
 
@@ -31,6 +31,11 @@ def test_a_copy_for_each_device_may_take_a_quarter_of_its_memory(everything):
     quarter = memory // 4 // everything.size // (32 * 32 * 3)
     assert feed.fits_resident(images(quarter), everything)
     assert not feed.fits_resident(images(quarter + 2), everything)
+
+
+def test_images_that_do_not_fit_in_one_process_are_streamed_in_all(everything, monkeypatch):
+    monkeypatch.setattr(processes, "gather", lambda value: [value, False])
+    assert not feed.fits_resident(SMALL, everything)
 
 
 def test_the_input_is_resident_where_the_images_fit_and_otherwise_as_asked_for(everything):

@@ -66,6 +66,10 @@ def test_what_it_cannot_measure_is_refused(tmp_path):
         evaluate(online(), run, only_step=0)
     with pytest.raises(UserError, match=r"config.dataset=cifar10 .*trained on digits"):
         evaluate(online(dataset="cifar10"), run)
+    unlabelled = pretraining("simclr", "stl10", width=4, d_hid=8, train_split="unlabelled[:10%]")
+    without = str(save(tmp_path / "stl10", unlabelled, METHODS["simclr"](unlabelled, None)))
+    with pytest.raises(UserError, match=r"protocol=online needs labels, .* stl10 unlabelled\[:10%\], .*mlp_eval"):
+        evaluate(online(), without)
     settings = pretraining("simsiam", "digits", width=4, d_hid=32)
     other = str(save(tmp_path / "simsiam", settings, METHODS["simsiam"](settings, None)))
     with pytest.raises(UserError, match=r"protocol=online needs .* which simsiam has not: give a run of ae, vae"):

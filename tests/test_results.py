@@ -57,3 +57,16 @@ def test_writers_at_once_lose_nothing(tmp_path):
         writer.communicate(timeout=60)
         assert writer.returncode == 0
     assert [(record["step"], record["writer"]) for record in results.read(path)] == [(i, i % 4) for i in range(80)]
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b'{"step": "4"}', b'{"step": [1]}', b'{"step": true}', b"[" * 100_000, b'{"st']
+)
+def test_a_damaged_line_is_left_out_and_the_new_record_kept(tmp_path, line, caplog):
+    path = tmp_path / "eval" / "linear.jsonl"
+    results.add(path, {"step": 8, "accuracy": 0.5})
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    results.check_same_settings(path, {})
+    results.add(path, {"step": 4, "accuracy": 0.25})
+    assert results.read(path) == [{"step": 4, "accuracy": 0.25}, {"step": 8, "accuracy": 0.5}]
+    assert "damaged" in caplog.text

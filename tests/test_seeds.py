@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from sidae_jax.methods import METHODS
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.training import step
+from sidae_jax.training import train as training
+from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.stretch import next_stretch
 from sidae_jax.training.train import train
 
@@ -62,17 +65,21 @@ def test_each_of_several_seeds_is_the_run_with_that_seed(tmp_path, capsys):
 
     # a stop after the save of seed 5 at the last step, before that of seed 6
     shutil.rmtree(tmp_path / "both" / "seed6" / "checkpoints" / "4")
+    before = checkpoint_bytes(tmp_path / "both" / "seed5")
     again = run(tmp_path / "both", capsys, num_seeds=2, seed=5)
     assert again[0].startswith("continuing at step 2")
     assert again[-2:] == both
+    assert checkpoint_bytes(tmp_path / "both" / "seed5") == before  # taken through two steps again, and written once
 
     # one of the seeds goes on alone, in its folder
     shutil.rmtree(tmp_path / "both" / "seed6" / "checkpoints" / "4")
     run(tmp_path / "both" / "seed6", capsys, seed=6)
     assert_same_run(tmp_path / "both" / "seed6", tmp_path / "alone")
     assert alone.startswith("done: step 4, loss ")
-    with pytest.raises(UserError, match="holds a run with one seed"):
+    with pytest.raises(UserError, match=r"holds a run with one seed: give --config.num_seeds=1 "):
         run(tmp_path / "alone", capsys, num_seeds=2)
+    with pytest.raises(UserError, match=r"with several seeds: give --config.num_seeds=2 .* --workdir=\S+/both/seed5 "):
+        run(tmp_path / "both", capsys, seed=5)
     with pytest.raises(UserError, match=r"seed: 6 -> 7"):
         run(tmp_path / "both" / "seed6", capsys, seed=7)
 
@@ -157,23 +164,70 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
 
 
 @pytest.mark.parametrize(
-    ("saved", "new", "wanted"),
+    ("saved", "added", "wanted"),
     [
-        ([[]], [True], ((0,), 0, 8)),
+        ([[]], [False], ((0,), 0, 8)),
         ([[2, 4]], [False], ((0,), 4, 8)),
         ([[2, 8]], [False], None),
-        ([[], []], [True, True], ((0, 1), 0, 8)),
+        ([[], []], [False, False], ((0, 1), 0, 8)),
         ([[2, 4], [2, 4]], [False, False], ((0, 1), 4, 8)),
         # a stop between the saves of the two, the second time at a moment that replaced the first one's last save
         ([[2, 4], [2]], [False, False], ((0, 1), 2, 8)),
         ([[2, 5], [2, 3]], [False, False], ((0, 1), 2, 8)),
         ([[2], []], [False, False], ((0, 1), 0, 8)),
         ([[8], []], [False, True], ((1,), 0, 8)),  # one checkpoint, and a seed that was added
+        ([[5], [5], [4]], [False, False, True], ((2,), 4, 5)),  # stopped before it had caught up: nothing is done twice
+        ([[2, 4], [2, 4], [2]], [False, False, True], ((2,), 2, 4)),
+        ([[2], [2, 4]], [False, True], ((0, 1), 2, 8)),  # it is ahead
         ([[2, 4, 6, 8], [2, 4, 6, 8], []], [False, False, True], ((2,), 0, 8)),
         ([[2, 4, 6], [2, 4, 6, 8], [2]], [False] * 3, ((2,), 2, 6)),
         ([[2, 4, 6, 8], [2, 4, 6]], [False, False], ((0, 1), 6, 8)),
         ([[8], [8]], [False, False], None),
     ],
 )
-def test_which_seeds_are_trained_next(saved, new, wanted):
-    assert next_stretch(saved, new, 8) == wanted
+def test_which_seeds_are_trained_next(saved, added, wanted):
+    assert next_stretch(saved, added, 8) == wanted
+
+
+class StopAt(StopSignals):
+    """A SIGTERM to itself at a call of the step."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.left = call
+
+    def wanted(self, metrics, **how):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return super().wanted(metrics, **how)
+
+
+def test_a_stop_on_the_way_to_a_checkpoint_that_one_seed_has_already_is_not_lost(tmp_path, capsys, monkeypatch):
+    wanted = run(tmp_path / "alone", capsys, num_seeds=2, epochs=3)[-2:]
+    run(tmp_path / "run", capsys, num_seeds=2, epochs=3)
+    shutil.rmtree(tmp_path / "run" / "seed1" / "checkpoints" / "6")
+    monkeypatch.setattr(training, "StopSignals", lambda: StopAt(1))
+    with pytest.raises(SystemExit):
+        run(tmp_path / "run", capsys, num_seeds=2, epochs=3)
+    assert "stopped by SIGTERM at step 5, which is saved" in capsys.readouterr().out
+    monkeypatch.undo()
+    lines = run(tmp_path / "run", capsys, num_seeds=2, epochs=3)
+    assert lines[0].startswith("continuing at step 5")
+    assert lines[-2:] == wanted
+    for seed in range(2):
+        with Checkpoints(tmp_path / "run" / f"seed{seed}", read_only=True) as saved:
+            assert saved.steps() == [2, 4, 6]
+
+
+def test_a_stop_that_comes_to_lie_on_the_schedule_is_kept(tmp_path, capsys, monkeypatch):
+    """checkpoint_every may change; one seed saved step 4 at the stop, the other makes up for it on the new schedule."""
+    monkeypatch.setattr(training, "StopSignals", lambda: StopAt(4))
+    with pytest.raises(SystemExit):
+        run(tmp_path, capsys, num_seeds=2, epochs=4, checkpoint_every=4)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "seed1" / "checkpoints" / "4")
+    run(tmp_path, capsys, num_seeds=2, epochs=4, checkpoint_every=1)
+    for seed in range(2):
+        with Checkpoints(tmp_path / f"seed{seed}", read_only=True) as saved:
+            assert saved.steps() == [2, 4, 6, 8]

@@ -103,10 +103,12 @@ def _batch_statistics(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.Stat
 def _initial(metadata: dict[str, Any], features: str) -> Backbone:
     """The backbone as the run of a checkpoint's metadata initialised it."""
     encoder = _method(metadata).encoder
-    if features == "projector" and not isinstance(encoder, Encoder):
+    method = metadata["config"]["method"]
+    # a VAE's gives the mean and the logarithm of the variance of a distribution of z
+    if features == "projector" and (not isinstance(encoder, Encoder) or method == "vae"):
         raise UserError(
-            f"config.features=projector, but the run's method, {metadata['config']['method']}, has no projector: "
-            "give --config.features=backbone"
+            f"config.features=projector, but the run's method, {method}, has no projector to a z: give "
+            "--config.features=backbone"
         )
     return Backbone(encoder if features == "projector" else encoder.backbone, normalisation(metadata), features)
 

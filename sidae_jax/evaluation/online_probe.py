@@ -39,6 +39,12 @@ def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) ->
             f"{pretraining.dataset}: leave --config.dataset out, or give another config, such as "
             "--config=configs/mlp_eval.py"
         )
+    if pretraining.train_split.startswith("unlabelled") and "+" not in pretraining.train_split:
+        raise UserError(
+            f"config.protocol=online needs labels, and the run was on {pretraining.dataset} "
+            f"{pretraining.train_split}, whose images have none: give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
     if only_step == 0:
         raise UserError(
             "--step=0, the untrained backbone, has no trained classifier: give the step of a checkpoint, or no --step"

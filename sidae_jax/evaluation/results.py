@@ -39,11 +39,14 @@ def read(path: pathlib.Path) -> list[Record]:
 
 def _lines(path: pathlib.Path) -> list[Record]:
     records = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], start=1):
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
+            if type(record["step"]) is not int:
+                raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             logging.warning("Line %d of %s is damaged and left out: %s", number, path, error)
     return records
 

@@ -36,6 +36,7 @@ class Checkpoints:
     def __init__(self, workdir: pathlib.Path, *, read_only: bool):
         self.directory = workdir.absolute() / "checkpoints"
         self._temporary: set[int] = set()
+        self._last: int | None = None
         writing = {
             "preservation_policy": self,
             "todelete_subdir": ".trash",  # a rename into it is atomic, a deletion cut short is not
@@ -55,9 +56,12 @@ class Checkpoints:
         self._manager.close()
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Orbax's PreservationPolicy: the newest, and whatever was scheduled."""
+        """Orbax's PreservationPolicy: the newest, the last that was saved, and whatever was scheduled.
+
+        The last saved is not the newest where a seed is taken once more through steps that it has behind it.
+        """
         newest = max((info.step for info in checkpoints), default=None)
-        return [info.step == newest or info.step not in self._temporary for info in checkpoints]
+        return [info.step in (newest, self._last) or info.step not in self._temporary for info in checkpoints]
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
@@ -66,6 +70,7 @@ class Checkpoints:
     def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
         """Returns when the checkpoint is whole on the disk."""
         assert not self._read_only
+        self._last = step
         if not scheduled:
             self._temporary.add(step)
         sums = {name: array_sha256(value) for name, value in arrays.items()}
@@ -75,6 +80,23 @@ class Checkpoints:
         self._manager.save(step, args=items, force=True)
         self._manager.wait_until_finished()
         self._empty_trash()
+
+    def keep(self, step: int) -> None:
+        """Take a saved step for a scheduled one from now on; other temporary ones but the newest are removed."""
+        assert not self._read_only
+        if step in self._temporary:
+            self._temporary.discard(step)
+            if jax.process_index() == 0:
+                self._kept(step).touch()
+        for other in self.steps()[:-1]:
+            if other in self._temporary:
+                self._manager.delete(other)
+        self._manager.wait_until_finished()
+        self._empty_trash()
+
+    def _kept(self, step):
+        """Says, by being there, that a checkpoint left by a stop came to lie on the schedule."""
+        return self.directory / f".scheduled-{step}"
 
     def metadata(self, step: int) -> dict[str, Any]:
         """What was saved beside the arrays of `step`. Raises DamagedCheckpoint."""
@@ -132,7 +154,8 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"no checkpoint in {self.directory} can be read (the oldest: {damaged[min(damaged)]}): "
-                "put back a copy, or start again with another --workdir"
+                f"put back a copy, move {self.directory.parent} away to start this seed anew, or start again with "
+                "another --workdir"
             )
         return None
 
@@ -149,7 +172,7 @@ class Checkpoints:
 
     def _left_by_a_stop(self, step):
         try:
-            return not self.metadata(step)[_SCHEDULED]
+            return not self.metadata(step)[_SCHEDULED] and not self._kept(step).exists()
         except DamagedCheckpoint:  # an older one, which nothing needs now
             return False
 

@@ -9,11 +9,15 @@ ROOT = pathlib.Path("runs")
 
 def newest_run() -> pathlib.Path:
     """The run under runs/ of the current folder that saved a checkpoint last. Raises UserError where there is none."""
-    runs = {path.parent: path.stat().st_mtime for path in ROOT.glob("**/checkpoints") if path.is_dir()}
+    runs = {}
+    for path in ROOT.glob("**/checkpoints/*"):
+        if path.name.isdigit():
+            run = path.parent.parent
+            runs[run] = max(runs.get(run, 0.0), path.stat().st_mtime)
     if not runs:
         raise UserError(
-            f"--workdir is missing, and {ROOT.absolute()} holds no run: give the folder of a run of sidae_jax.main, "
-            "such as --workdir=runs/cifar10-sidae"
+            f"--workdir is missing, and {ROOT.absolute()} holds no checkpoint: give the folder of a run of "
+            "sidae_jax.main, such as --workdir=runs/cifar10-sidae"
         )
     return max(runs, key=runs.__getitem__)
 

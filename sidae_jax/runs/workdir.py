@@ -1,5 +1,6 @@
 """The folder of a run with one seed: its lock, its config.json and its metrics.jsonl."""
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -8,6 +9,7 @@ import pathlib
 import platform
 import secrets
 import subprocess
+import time
 from typing import IO, Any
 
 from absl import logging
@@ -30,6 +32,7 @@ class Workdir:
       folder: its absolute path.
       config: that of this start.
       new: whether no run was here before.
+      added: whether this seed joined others that were ahead of it, at this start or an earlier one.
       token: what stands in the lock file, unique to this start; None in a process that does not lock.
     """
 
@@ -43,6 +46,7 @@ class Workdir:
         self.token: str | None = None
         self._before = self._read_config()
         self.new = self._before is None
+        self.added = not self.new and bool(self._before.get("added"))
         if lock:
             self._lock()
 
@@ -56,8 +60,14 @@ class Workdir:
             self._lock_file.close()
 
     def _lock(self) -> None:
-        self._lock_file: IO[str] = (self.folder / ".lock").open("a+")
-        file = self._lock_file
+        path = self.folder / ".lock"
+        try:
+            file = self._lock_file = path.open("a+")
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}), as when another user has trained here: give another "
+                "--workdir"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
         except BlockingIOError as error:
@@ -74,13 +84,19 @@ class Workdir:
         file.truncate(0)
         file.write(self.token)
         file.flush()
+        os.fsync(file.fileno())  # on NFS other machines see it only then
 
     def holds(self, token: str) -> bool:
-        """Whether the lock file here is the one into which that was written, by this or another process."""
-        try:
-            return (self.folder / ".lock").read_text() == token
-        except OSError:
-            return False
+        """Whether the lock file here is the one into which that was written, by this or another process.
+
+        A shared file system may take some seconds to show it.
+        """
+        for wait in (0.0, 1.0, 2.0, 4.0):
+            time.sleep(wait)
+            with contextlib.suppress(OSError):
+                if (self.folder / ".lock").read_text() == token:
+                    return True
+        return False
 
     def checkpoint_steps(self) -> list[int]:
         """The steps that are saved here, ascending, by the names of their folders alone."""
@@ -133,6 +149,7 @@ class Workdir:
         if self._before is None:
             content = {
                 "format": FORMAT,
+                "added": self.added,
                 "config": plain(self.config),
                 "data_sha256": data_sha256,
                 "versions": versions(),
@@ -152,7 +169,7 @@ class Workdir:
         path = self.folder / "metrics.jsonl"
         kept = []
         if path.exists():
-            for line in path.read_text().splitlines():
+            for line in path.read_text(errors="replace").splitlines():
                 try:
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")

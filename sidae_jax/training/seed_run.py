@@ -98,7 +98,11 @@ class SeedRun:
         """Returns, what to tell as `log` does, when the checkpoint is on the disk; what is not finite is not saved."""
         if not np.isfinite(loss):
             return self._diverge(f"the loss{self.of_seed} is {loss} at step {step}")
-        if self.diverged or step in self.checkpoints.steps():
+        if self.diverged:
+            return None
+        if step in self.checkpoints.steps():
+            if scheduled:
+                self.checkpoints.keep(step)
             return None
         arrays = checkpoint.to_arrays(state)
         broken = next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)

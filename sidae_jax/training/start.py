@@ -25,9 +25,18 @@ def open_run(
     lock = jax.process_index() == 0
     folder = stack.enter_context(files.opened(path))
     configs = {folder: config}
+    of_seeds = sorted(path.parent.name for path in folder.glob("seed*/config.json"))
+    if config.num_seeds == 1 and of_seeds:
+        raise UserError(
+            f"--workdir={path} holds a run with several seeds: give --config.num_seeds={len(of_seeds)} to continue it, "
+            f"--workdir={path}/{of_seeds[0]} for one of them, or another --workdir"
+        )
     if config.num_seeds > 1:
         if (folder / "config.json").exists():
-            raise UserError(f"--workdir={path} holds a run with one seed: give another --workdir")
+            raise UserError(
+                f"--workdir={path} holds a run with one seed: give --config.num_seeds=1 to continue it, or another "
+                "--workdir"
+            )
         configs = {stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
     workdirs = [stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
     devices = mesh.data_mesh(config.batch_size)
@@ -35,6 +44,7 @@ def open_run(
     sha256 = images.sha256()
     for workdir in workdirs:
         workdir.check_images(sha256)
+        workdir.added |= workdir.new and any(other.checkpoint_steps() for other in workdirs)
     _check_images(config, images)
     return workdirs, images, sha256, devices
 
@@ -76,5 +86,5 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
     processes.together(check_shared)
     # a folder that all share may still be shown differently by a file system that is slow to tell
     processes.check_agreement(
-        {f"the list of checkpoints in {workdir.folder}": workdir.checkpoint_steps() for workdir in workdirs}
+        {f"the list of checkpoints of seed {w.config.seed}": w.checkpoint_steps() for w in workdirs}
     )

@@ -50,8 +50,9 @@ def train(config: ConfigDict, workdir: str) -> None:
         with StopSignals() as signals:
             trained = False
             while alive := [i for i, seed in enumerate(seeds) if not seed.diverged]:
-                saved, new = zip(*((seeds[i].checkpoints.steps(), seeds[i].workdir.new) for i in alive), strict=True)
-                if (stretch := next_stretch(saved, new, run.total)) is None:
+                saved = [seeds[i].checkpoints.steps() for i in alive]
+                added = [seeds[i].workdir.added for i in alive]
+                if (stretch := next_stretch(saved, added, run.total)) is None:
                     break
                 chosen = [alive[i] for i in stretch.seeds]
                 states = [seeds[i].state_at(stretch.start, initial[i]) for i in chosen]

@@ -1,0 +1,26 @@
+"""Small files are whole or not there: on the disk before their names are, by the calls that are made."""
+
+import os
+
+from sidae_jax.runs import files
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+    path = tmp_path / "config.json"
+
+    def synced(handle):
+        target = os.readlink(f"/proc/self/fd/{handle}")
+        calls.append(("sync", os.path.basename(target), os.stat(target).st_size if os.path.isfile(target) else None))
+        return fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append(("rename", path.name)) or replace(*paths))
+    files.write_text(path, "{}")
+    kinds = [kind for kind, *_ in calls if kind != "rename"]
+    assert kinds == ["sync", "sync"]
+    assert calls[0][1].startswith(".config.json.")
+    assert calls[0][2] == 2  # its content is there by then
+    assert calls[-1][1] == tmp_path.name
+    assert path.read_text() == "{}"
+    assert [found.name for found in tmp_path.iterdir()] == ["config.json"]
