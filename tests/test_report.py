@@ -54,7 +54,7 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
 def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     """Of the linear probe on CIFAR-10 after SidAE with the published settings, but for the changes."""
     task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
-    task |= {"n_train": 50_000, "n_test": 10_000}
+    task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labelled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
     run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
@@ -249,6 +249,32 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.9], [40], "c", features="projector")
     found = {s.measured.task.settings: s.mean for s in results.summarise(results.read(runs_in(tmp_path)))}
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
+
+
+def test_results_of_other_splits_or_labelled_rows_are_kept_apart(tmp_path):
+    write_config(tmp_path, "dae")
+    whole = {"train_split": "train", "test_split": "test", "labelled_rows_sha256": "a" * 64}
+    write_results(tmp_path, [0.5], [40], "before")  # without these keys
+    write_results(tmp_path, [0.6], [40], "whole", **whole)
+    write_results(tmp_path, [0.9], [40], "seen", **whole | {"test_split": "train[:10000]"})
+    write_results(tmp_path, [0.4], [40], "last", **whole | {"train_split": "train[-50000:]"})
+
+    def found():
+        made = tables.tables(results.summarise(results.read(runs_in(tmp_path))))
+        cells = {table.title: dict(zip(table.header, table.rows[0], strict=True)) for table in made}
+        return {title: (row["ours, %"], row["published, %"]) for title, row in cells.items()}
+
+    start = "linear probe on cifar10, 100% of the labels"
+    exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
+    others = {
+        f"{start} (50000 images), 10000 test images of train[:10000]": ("90.00", scaled),
+        f"{start} (50000 images of train[-50000:]), 10000 test images": ("40.00", scaled),
+    }
+    assert found() == others | {PLAIN: ("55.00", exact)}
+    write_results(tmp_path, [0.2], [40], "rows", **whole | {"labelled_rows_sha256": "b" * 64})
+    rows = {f"{start}, labelled rows {12 * c} (50000 images), 10000 test images": c for c in "ab"}
+    ours = {"a": ("60.00", exact), "b": ("20.00", exact)}
+    assert found() == others | {PLAIN: ("50.00", exact)} | {title: ours[c] for title, c in rows.items()}
 
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():

@@ -48,7 +48,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def whole(evaluated_on: str, label_fraction: float, n_train: int, n_test: int) -> bool:
-    """Whether these are that fraction of all training images, and all test images, as in the papers."""
-    all_train, all_test = _SIZES.get(evaluated_on, (None, None))
-    return n_test == all_test and n_train == round(label_fraction * all_train)
+def whole(task: Any) -> bool:
+    """Whether a results.Task has that fraction of all training images, and all test images, as in the papers."""
+    all_train, all_test = _SIZES.get(task.evaluated_on, (None, None))
+    if (task.train_split, task.test_split, task.n_test) != ("train", "test", all_test):
+        return False
+    return task.n_train == round(task.label_fraction * all_train)

@@ -16,7 +16,7 @@ HEADER = (
     *("pre-training", "on", "images", "epochs", "batch", "other settings", "seeds", "ours, %", "untrained, %"),
     *("published, %", "published in"),
 )
-SCALE = "published for all images and the epochs and batch of its source, which are not this row's"
+SCALE = "published for all training and test images and the epochs and batch of its source, which are not this row's"
 # by the beginning of a source
 NOTES = {"report": "settings from the report's released code; what differs from it stands in the README"}
 
@@ -94,7 +94,7 @@ def _published_scale(last: Summary) -> bool:
     theirs = reference(run.method, run.dataset)
     ours = (run.images, run.epochs, run.batch_size, last.measured.epoch)
     same = ours == (theirs["train_split"], theirs["epochs"], theirs["batch_size"], theirs["epochs"])
-    return same and whole(task.evaluated_on, task.label_fraction, task.n_train, task.n_test)
+    return same and whole(task)
 
 
 def settings_of(run: Pretraining) -> str:
