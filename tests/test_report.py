@@ -539,7 +539,9 @@ def hostile_runs(folder):
     bad = {"method": "magic", "w": "half", "seed": True, "dataset": ["cifar10"], "epochs": 2.5, "d_hid": None}
     bad |= {"train_split": 3, "batch_size": -1}
     contents = [json.dumps({"config": config | {key: value}}) for key, value in bad.items()]
-    contents += [json.dumps({"config": config | {"w": float("nan")}}), json.dumps({"model_type": "bert"})]
+    more = [{"w": float("nan")}, *({"d_hid": 10**n} for n in (300, 400)), {"batch_size": 10**4000}, {"epochs": 10**10}]
+    more += [{"dataset": "x" * 1000}, {f"key{number}": 0 for number in range(1000)}]
+    contents += [*(json.dumps({"config": config | changes}) for changes in more), json.dumps({"model_type": "bert"})]
     contents += ["[" * 100_000, "{", "null", "[]", '{"config": 3}', '{"config": {"method": []}}', '"config"']
     contents += [json.dumps({"config": {"views": {"hue": config}}}), '{"config": {"seed": ' + "9" * 5000 + "}}"]
     for number, content in enumerate(contents):
@@ -571,17 +573,24 @@ def hostile_runs(folder):
     lines += [json.dumps({k: v for k, v in good.items() if k != key}) for key in good]
     lines += [json.dumps(good | {"accuracy": value}) for value in (float("nan"), float("inf"), 7, True)]
     (run / "eval").mkdir()
+    for number, changes in enumerate(({"epoch": 1.7e308}, {"step": 10**400}, {"n_train": 10**4000})):
+        (run / "eval" / f"large{number}.jsonl").write_text(json.dumps(good | changes) + "\n")
     (run / "eval" / "lines.jsonl").write_text("\n".join([*lines, "[]", "3", "null", "{}"]) + "\n")
     (run / "eval" / "deep.jsonl").write_text("[" * 100_000 + "\n")
     (run / "eval" / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     (run / "eval" / "folder.jsonl").mkdir()
     line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": 0.9}
-    bad = [line | {"loss": "0.5"}, line | {"epoch": None}, line | {"loss": 10**400}, {"step": 1}, [], 3, "loss"]
+    bad = [line | {"loss": "0.5"}, line | {"epoch": None}, line | {"loss": True}, {"step": 1}, [], 3, "loss"]
+    bad += [line | {"epoch": epoch} for epoch in (1e308, -1e308, 10**400, -1.0)]
     (run / "metrics.jsonl").write_text(
         "".join(json.dumps(record) + "\n" for record in bad) + "{\n" + "[" * 10**5 + "\n"
     )
     np.savez(run / "eval" / picture_file.NAME, **{**vars(coloured(8)), "images": np.zeros((8, 3), np.uint8)})
     files = [*(run / "eval").iterdir(), run / "metrics.jsonl"]
+    write_config(folder / "text" / "seed0", "sidae")
+    (folder / "text" / "seed0" / "eval").mkdir()
+    files.append(folder / "text" / "seed0" / "eval" / picture_file.NAME)
+    np.savez(files[-1], **{**vars(coloured(8)), "views": np.full((8, 2, 32, 32, 3), "text")})
     return named + files
 
 
@@ -608,23 +617,34 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
         run = tmp_path / "runs" / name / "seed0"
         config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
         config |= {"dataset": HOSTILE + "\ud800", "stem": "<b>_$c$", "w": 0.2 * (1 + number)}
+        config |= {"\ud800": 1, "x\n\n# Injected | a": "\ud800" * 50, "y" * 5000: 1}
         (run / "eval").mkdir(parents=True)
         (run / "config.json").write_text(json.dumps({"config": config}))
         write_results(run, [0.2, 0.4, 0.6], dataset=HOSTILE)
         line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": float("nan")}
-        (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        losses = [0.5, float("inf"), -float("inf"), 1e308, -1e308, 10**400, 0.4]  # a run that diverges has gaps
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line | {"loss": loss}) + "\n" for loss in losses))
         picture_file.write(
             run / "eval" / picture_file.NAME,
-            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>", "$x$"])),
+            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>\ud800", "$x$"])),
         )
     ended = report(f"--workdir={tmp_path / 'runs'}")
     assert ended.returncode == 0, ended.stderr
+    assert "damaged" not in ended.stderr
     out = tmp_path / "runs" / "report"
     shown = []
     for path in sorted((out / "figures").glob("*.svg")):
         xml.etree.ElementTree.fromstring(path.read_text())
         shown += [html.unescape(text).strip() for text in texts(path.read_text())]
-    for text in ("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", r"b\udcffad\x01", "_cat", "<dog>", "$x$"):
+    for text in (
+        "_baseline",
+        r"x$\frac$",
+        "<img src=x onerror=alert(1)>",
+        r"b\udcffad\x01",
+        "_cat",
+        r"<dog>\ud800",
+        "$x$",
+    ):
         assert text in shown
     page, markdown = (out / "report.html").read_text(), (out / "report.md").read_text()
     for text in (page, markdown):
@@ -638,6 +658,9 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {12}
     assert r"| \_baseline |" in table
+    assert r"x\\n\\n# Injected \| a = \\ud800" in table
+    assert "y" * 37 + "... = 1" in table
+    assert "y" * 38 not in table
     assert "fashion_mnist" in tables.markdown_text("fashion_mnist")  # nothing special in it
 
 

@@ -11,8 +11,8 @@ from absl import logging
 
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
-from sidae_jax.report.reference import printable, short_text
-from sidae_jax.report.runs import Pretraining, Run, integer, number, short, text
+from sidae_jax.report.reference import printable, setting
+from sidae_jax.report.runs import MOST_EPOCHS, Pretraining, Run, integer, number, short, text
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -124,16 +124,14 @@ def _measured(run: Run, record: results.Record) -> Measured:
         test_split=printable(text(record, "test_split")),
         labelled_rows=printable(text(record, "labelled_rows_sha256")),
     )
-    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0))
+    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0, MOST_EPOCHS))
 
 
 def _settings(record: dict[str, Any]) -> str:
     protocol = PROTOCOLS[record["protocol"]]
     defaults = {"features": "backbone", **dataclasses.asdict(protocol.settings())}
     given = {key: record[key] for key in ["features"] if key in record} | dict(record.get(protocol.section, {}))
-    return ", ".join(
-        f"{printable(key)} = {short_text(given[key])}" for key in sorted(given) if given[key] != defaults.get(key)
-    )
+    return ", ".join(setting(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 
 
 def summarise(rows: Iterable[Row]) -> list[Summary]:
