@@ -365,6 +365,12 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
 PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test images"
 
 
+@pytest.mark.parametrize(("steps", "drawn"), [((0, 20), 0), ((20,), 0), ((10, 20), 1), ((0, 10, 20), 1)])
+def test_a_curve_by_epoch_needs_two_checkpoints_beside_the_untrained(steps, drawn):
+    runs = [summary(step=step, epoch=10.0 * step, task_protocol="online") for step in steps]
+    assert len(figures.accuracy_by_epoch(runs)) == drawn
+
+
 def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
     def run(method, w, d, step, mean):
         return summary(mean, step, 10.0 * step, label=f"{method}-{d}", method=method, w=w, d_hid=d)
