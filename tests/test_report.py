@@ -242,6 +242,16 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 
 
+def test_of_two_folders_with_the_same_name_and_seed_the_first_counts(tmp_path, caplog):
+    for run, accuracy in ((tmp_path / "a", 0.5), (tmp_path / "a" / "seed0", 0.9), (tmp_path / "a" / "seed1", 0.7)):
+        write_config(run, "sidae", seed=int(run.name == "seed1"))
+        write_results(run, [accuracy], [40])
+    (found,) = results.summarise(results.read(runs_in(tmp_path)))
+    assert (found.seeds, found.mean) == (2, pytest.approx(60))
+    assert f"{tmp_path}/a/seed0 has the name, seed and settings of {tmp_path}/a: it is left out" in caplog.text
+    assert caplog.text.count("left out") == 1
+
+
 def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_config(tmp_path, "sidae")
     write_results(tmp_path, [0.5], [40], "a")

@@ -52,15 +52,22 @@ class Run:
 
 
 def runs(folder: pathlib.Path) -> list[Run]:
-    """Those under the folder, in a fixed order."""
-    found = []
+    """Those under the folder, in a fixed order. Of two with one name, seed and settings the first alone counts."""
+    found = {}
     for path in sorted(folder.rglob("config.json")):
         try:
-            found.append(_run(path, folder))
+            run = _run(path, folder)
         # RecursionError: brackets in brackets, thousands of them
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logging.warning("%s is not the config.json of a run, or damaged; it is left out: %s", path, short(error))
-    return found
+            continue
+        first = found.setdefault((run.pretraining, run.seed), run)
+        if first is not run:
+            logging.warning(
+                "%s has the name, seed and settings of %s: it is left out; rename its folder to have both",
+                *(run.folder, first.folder),
+            )
+    return list(found.values())
 
 
 def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
