@@ -289,11 +289,14 @@ def test_results_of_other_splits_or_labelled_rows_are_kept_apart(tmp_path):
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
     changes = {"step": 0, "epoch": 0.0, "settings": "lr = 1, stem = cifar", "task_protocol": "finetune"}
-    (table,) = tables.tables([summary(98.5, seeds=2, error=0.5, **changes)])
-    (row,) = table.rows
-    cells = dict(zip(table.header, row, strict=True))
-    assert (cells["pre-training"], cells["ours, %"], cells["on"]) == ("supervised, from scratch", "98.50 (0.50)", "")
-    assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
+    runs = [summary(98.5, seeds=2, error=0.5, **changes), summary(90.0, dataset="stl10", **changes)]
+    (table,) = tables.tables(runs)
+    for row, dataset, ours in zip(table.rows, ("cifar10", "stl10"), ("98.50 (0.50)", "90.00"), strict=True):
+        cells = dict(zip(table.header, row, strict=True))
+        # whose normalization it has
+        assert (cells["pre-training"], cells["on"]) == ("supervised, from scratch", dataset)
+        assert (cells["ours, %"], cells["images"]) == (ours, "")
+        assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
 
 
 TABLE_1 = """

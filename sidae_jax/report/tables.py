@@ -61,7 +61,7 @@ def _table(task: Task, summaries, every_published) -> Table:
         trained = last.measured.step > 0
         if task.protocol == "finetune" and not trained:
             settings = (of_the_backbone(run), str(last.seeds), percent(last))
-            rows.append(("supervised, from scratch", *[""] * 4, *settings, *[""] * 3))
+            rows.append(("supervised, from scratch", run.dataset, *[""] * 3, *settings, *[""] * 3))
             continue
         theirs = [row for row in matching if _same_pretraining(row, run)]
         left = [row for row in left if row not in theirs]
