@@ -18,7 +18,12 @@ HEADER = (
 )
 SCALE = "published for all training and test images and the epochs and batch of its source, which are not this row's"
 # by the beginning of a source
-NOTES = {"report": "settings from the report's released code; what differs from it stands in the README"}
+NOTES = {
+    "report": "the report's text names a two-layer MLP on frozen representations, so that its AE, VAE and SimCLR stand "
+    "beside the MLP probe and its supervised network beside the online probe, but its released code, which the "
+    "settings are from, measures only the classifier trained on the way: "
+    "see 'What differs from the report's code' in the README"
+}
 
 
 @dataclasses.dataclass(frozen=True)
