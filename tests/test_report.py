@@ -54,7 +54,7 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
 def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     """Of the linear probe on CIFAR-10 after SidAE with the published settings, but for the changes."""
     task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
-    task |= {"n_train": 50_000, "n_test": 10_000}
+    task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labelled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
     run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
@@ -177,9 +177,13 @@ def test_a_run_of_the_published_settings_alone_has_the_published_figure():
 
 def test_the_notes_of_sources_and_of_the_papers_own_contradictions():
     report = {"d_hid": 128, "w": None, "method": "ae", "epochs": 150, "batch_size": 256, "epoch": 150.0}
-    (table,) = tables.tables([summary(**report, task_protocol="mlp")])
-    assert by_name(table)["a"]["published, %"] == "55.60 [1]"
-    assert "released code" in table.notes[0]
+    supervised = report | {"method": "supervised", "d_hid": None}
+    for changes, figure in ((supervised | {"task_protocol": "online"}, "83.20"), (report, "55.60")):
+        (table,) = tables.tables([summary(**{"task_protocol": "mlp", **changes})])
+        assert by_name(table)["a"]["published, %"] == f"{figure} [1]"
+        for part in ("two-layer MLP on frozen", "released code", "measures only the classifier trained on the way"):
+            assert part in table.notes[0]
+        assert table.notes[0].endswith("see 'What differs from the report's code' in the README")
     assert f"\\[1\\] {table.notes[0]}" in tables.markdown(table)
     assert f"<p>[1] {table.notes[0].replace(chr(39), '&#x27;')}</p>" in tables.page(table)
     fashion = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
@@ -242,6 +246,16 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 
 
+def test_of_two_folders_with_the_same_name_and_seed_the_first_counts(tmp_path, caplog):
+    for run, accuracy in ((tmp_path / "a", 0.5), (tmp_path / "a" / "seed0", 0.9), (tmp_path / "a" / "seed1", 0.7)):
+        write_config(run, "sidae", seed=int(run.name == "seed1"))
+        write_results(run, [accuracy], [40])
+    (found,) = results.summarise(results.read(runs_in(tmp_path)))
+    assert (found.seeds, found.mean) == (2, pytest.approx(60))
+    assert f"{tmp_path}/a/seed0 has the name, seed and settings of {tmp_path}/a: it is left out" in caplog.text
+    assert caplog.text.count("left out") == 1
+
+
 def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_config(tmp_path, "sidae")
     write_results(tmp_path, [0.5], [40], "a")
@@ -251,13 +265,42 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
+def test_results_of_other_splits_or_labelled_rows_are_kept_apart(tmp_path):
+    write_config(tmp_path, "dae")
+    whole = {"train_split": "train", "test_split": "test", "labelled_rows_sha256": "a" * 64}
+    write_results(tmp_path, [0.5], [40], "before")  # without these keys
+    write_results(tmp_path, [0.6], [40], "whole", **whole)
+    write_results(tmp_path, [0.9], [40], "seen", **whole | {"test_split": "train[:10000]"})
+    write_results(tmp_path, [0.4], [40], "last", **whole | {"train_split": "train[-50000:]"})
+
+    def found():
+        made = tables.tables(results.summarise(results.read(runs_in(tmp_path))))
+        cells = {table.title: dict(zip(table.header, table.rows[0], strict=True)) for table in made}
+        return {title: (row["ours, %"], row["published, %"]) for title, row in cells.items()}
+
+    start = "linear probe on cifar10, 100% of the labels"
+    exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
+    others = {
+        f"{start} (50000 images), 10000 test images of train[:10000]": ("90.00", scaled),
+        f"{start} (50000 images of train[-50000:]), 10000 test images": ("40.00", scaled),
+    }
+    assert found() == others | {PLAIN: ("55.00", exact)}
+    write_results(tmp_path, [0.2], [40], "rows", **whole | {"labelled_rows_sha256": "b" * 64})
+    rows = {f"{start}, labelled rows {12 * c} (50000 images), 10000 test images": c for c in "ab"}
+    ours = {"a": ("60.00", exact), "b": ("20.00", exact)}
+    assert found() == others | {PLAIN: ("50.00", exact)} | {title: ours[c] for title, c in rows.items()}
+
+
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
     changes = {"step": 0, "epoch": 0.0, "settings": "lr = 1, stem = cifar", "task_protocol": "finetune"}
-    (table,) = tables.tables([summary(98.5, seeds=2, error=0.5, **changes)])
-    (row,) = table.rows
-    cells = dict(zip(table.header, row, strict=True))
-    assert (cells["pre-training"], cells["ours, %"], cells["on"]) == ("supervised, from scratch", "98.50 (0.50)", "")
-    assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
+    runs = [summary(98.5, seeds=2, error=0.5, **changes), summary(90.0, dataset="stl10", **changes)]
+    (table,) = tables.tables(runs)
+    for row, dataset, ours in zip(table.rows, ("cifar10", "stl10"), ("98.50 (0.50)", "90.00"), strict=True):
+        cells = dict(zip(table.header, row, strict=True))
+        # whose normalization it has
+        assert (cells["pre-training"], cells["on"]) == ("supervised, from scratch", dataset)
+        assert (cells["ours, %"], cells["images"]) == (ours, "")
+        assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
 
 
 TABLE_1 = """
@@ -337,6 +380,12 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
 
 
 PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test images"
+
+
+@pytest.mark.parametrize(("steps", "drawn"), [((0, 20), 0), ((20,), 0), ((10, 20), 1), ((0, 10, 20), 1)])
+def test_a_curve_by_epoch_needs_two_checkpoints_beside_the_untrained(steps, drawn):
+    runs = [summary(step=step, epoch=10.0 * step, task_protocol="online") for step in steps]
+    assert len(figures.accuracy_by_epoch(runs)) == drawn
 
 
 def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
@@ -513,7 +562,9 @@ def hostile_runs(folder):
     bad = {"method": "magic", "w": "half", "seed": True, "dataset": ["cifar10"], "epochs": 2.5, "d_hid": None}
     bad |= {"train_split": 3, "batch_size": -1}
     contents = [json.dumps({"config": config | {key: value}}) for key, value in bad.items()]
-    contents += [json.dumps({"config": config | {"w": float("nan")}}), json.dumps({"model_type": "bert"})]
+    more = [{"w": float("nan")}, *({"d_hid": 10**n} for n in (300, 400)), {"batch_size": 10**4000}, {"epochs": 10**10}]
+    more += [{"dataset": "x" * 1000}, {f"key{number}": 0 for number in range(1000)}]
+    contents += [*(json.dumps({"config": config | changes}) for changes in more), json.dumps({"model_type": "bert"})]
     contents += ["[" * 100_000, "{", "null", "[]", '{"config": 3}', '{"config": {"method": []}}', '"config"']
     contents += [json.dumps({"config": {"views": {"hue": config}}}), '{"config": {"seed": ' + "9" * 5000 + "}}"]
     for number, content in enumerate(contents):
@@ -545,17 +596,24 @@ def hostile_runs(folder):
     lines += [json.dumps({k: v for k, v in good.items() if k != key}) for key in good]
     lines += [json.dumps(good | {"accuracy": value}) for value in (float("nan"), float("inf"), 7, True)]
     (run / "eval").mkdir()
+    for number, changes in enumerate(({"epoch": 1.7e308}, {"step": 10**400}, {"n_train": 10**4000})):
+        (run / "eval" / f"large{number}.jsonl").write_text(json.dumps(good | changes) + "\n")
     (run / "eval" / "lines.jsonl").write_text("\n".join([*lines, "[]", "3", "null", "{}"]) + "\n")
     (run / "eval" / "deep.jsonl").write_text("[" * 100_000 + "\n")
     (run / "eval" / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     (run / "eval" / "folder.jsonl").mkdir()
     line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": 0.9}
-    bad = [line | {"loss": "0.5"}, line | {"epoch": None}, line | {"loss": 10**400}, {"step": 1}, [], 3, "loss"]
+    bad = [line | {"loss": "0.5"}, line | {"epoch": None}, line | {"loss": True}, {"step": 1}, [], 3, "loss"]
+    bad += [line | {"epoch": epoch} for epoch in (1e308, -1e308, 10**400, -1.0)]
     (run / "metrics.jsonl").write_text(
         "".join(json.dumps(record) + "\n" for record in bad) + "{\n" + "[" * 10**5 + "\n"
     )
     np.savez(run / "eval" / picture_file.NAME, **{**vars(coloured(8)), "images": np.zeros((8, 3), np.uint8)})
     files = [*(run / "eval").iterdir(), run / "metrics.jsonl"]
+    write_config(folder / "text" / "seed0", "sidae")
+    (folder / "text" / "seed0" / "eval").mkdir()
+    files.append(folder / "text" / "seed0" / "eval" / picture_file.NAME)
+    np.savez(files[-1], **{**vars(coloured(8)), "views": np.full((8, 2, 32, 32, 3), "text")})
     return named + files
 
 
@@ -582,23 +640,34 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
         run = tmp_path / "runs" / name / "seed0"
         config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
         config |= {"dataset": HOSTILE + "\ud800", "stem": "<b>_$c$", "w": 0.2 * (1 + number)}
+        config |= {"\ud800": 1, "x\n\n# Injected | a": "\ud800" * 50, "y" * 5000: 1}
         (run / "eval").mkdir(parents=True)
         (run / "config.json").write_text(json.dumps({"config": config}))
         write_results(run, [0.2, 0.4, 0.6], dataset=HOSTILE)
         line = {"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": float("nan")}
-        (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        losses = [0.5, float("inf"), -float("inf"), 1e308, -1e308, 10**400, 0.4]  # a run that diverges has gaps
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line | {"loss": loss}) + "\n" for loss in losses))
         picture_file.write(
             run / "eval" / picture_file.NAME,
-            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>", "$x$"])),
+            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>\ud800", "$x$"])),
         )
     ended = report(f"--workdir={tmp_path / 'runs'}")
     assert ended.returncode == 0, ended.stderr
+    assert "damaged" not in ended.stderr
     out = tmp_path / "runs" / "report"
     shown = []
     for path in sorted((out / "figures").glob("*.svg")):
         xml.etree.ElementTree.fromstring(path.read_text())
         shown += [html.unescape(text).strip() for text in texts(path.read_text())]
-    for text in ("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", r"b\udcffad\x01", "_cat", "<dog>", "$x$"):
+    for text in (
+        "_baseline",
+        r"x$\frac$",
+        "<img src=x onerror=alert(1)>",
+        r"b\udcffad\x01",
+        "_cat",
+        r"<dog>\ud800",
+        "$x$",
+    ):
         assert text in shown
     page, markdown = (out / "report.html").read_text(), (out / "report.md").read_text()
     for text in (page, markdown):
@@ -612,6 +681,9 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {12}
     assert r"| \_baseline |" in table
+    assert r"x\\n\\n# Injected \| a = \\ud800" in table
+    assert "y" * 37 + "... = 1" in table
+    assert "y" * 38 not in table
     assert "fashion_mnist" in tables.markdown_text("fashion_mnist")  # nothing special in it
 
 

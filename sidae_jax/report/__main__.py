@@ -39,12 +39,13 @@ figure svg { max-width: 100%; height: auto; }
 _NOTE = (
     "Accuracies of the last checkpoint of each run, the mean over its seeds with the standard error in brackets where "
     "there are two seeds or more; several evaluations of one pre-training are averaged first and count as one. The "
-    "bands of the curves are of one standard error. A protocol's settings are named "
-    "where they are not its defaults; fine-tuning an untrained backbone is training from scratch. An empty cell was "
-    "not run, or not published. A published figure stands beside a run with the same settings; images, epochs and "
-    "batch may be others, which a note at the figure then says: such a run does not compare with it. A run whose other "
-    "settings differ has no published figure beside it. The published figures are those of 200 epochs on all images "
-    "and five seeds (the report's: 150 epochs, its seeds not said)."
+    "bands of the curves are of one standard error. A protocol's settings are named where they are not its defaults, "
+    "and splits where they are not train and test; fine-tuning an untrained backbone is training from scratch, with "
+    "the normalization of the data set in the column 'on'. An empty cell was not run, or not published. A published "
+    "figure stands beside a run with the same settings; images, epochs and batch may be others, which a note at the "
+    "figure then says: such a run does not compare with it. A run whose other settings differ has no published figure "
+    "beside it. The published figures are those of 200 epochs on all images and five seeds (the report's: 150 epochs, "
+    "its seeds not said)."
 )
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.report.figures import plain, to_svg
+from sidae_jax.report.reference import printable
 from sidae_jax.report.runs import Run, short
 
 # Paul Tol's colours "muted", which colour-blind readers tell apart, and a marker each
@@ -39,17 +40,17 @@ def _checked(seen: Pictures) -> Pictures:
     """Raises ValueError where an array can not be drawn."""
     shown, points = len(seen.images), len(seen.labels)
     shapes = {
-        "images": (shown, 32, 32, 3),
-        "views": (shown, 2, 32, 32, 3),
-        "reconstructions": (min(len(seen.reconstructions), shown), 2, 32, 32, 3),
-        "tsne": (points, 2),
-        "labels": (points,),
-        "class_names": (len(seen.class_names),),
+        "images": ((shown, 32, 32, 3), np.uint8),
+        "views": ((shown, 2, 32, 32, 3), np.uint8),
+        "reconstructions": ((min(len(seen.reconstructions), shown), 2, 32, 32, 3), np.uint8),
+        "tsne": ((points, 2), np.float32),
+        "labels": ((points,), np.int32),
+        "class_names": ((len(seen.class_names),), np.str_),
     }
-    for name, shape in shapes.items():
+    for name, (shape, dtype) in shapes.items():
         array = getattr(seen, name)
-        if array.shape != shape or not shown or not points:
-            raise ValueError(f"{name} has shape {array.shape}")
+        if array.shape != shape or not np.issubdtype(array.dtype, dtype) or not shown or not points:
+            raise ValueError(f"{name} is of {array.dtype} with shape {array.shape}")
     if seen.reconstructions.shape[0] not in (0, shown):
         raise ValueError(f"{len(seen.reconstructions)} reconstructions of {shown} images")
     return seen
@@ -139,6 +140,6 @@ def _scatter(axes, seen: Pictures) -> None:
     for i, name in enumerate(seen.class_names):
         colour, marker = _CLASSES[i % len(_CLASSES)]
         points = seen.tsne[seen.labels == i]
-        axes.scatter(*points.T, s=14, color=colour, marker=marker, linewidths=0, label=plain(str(name)))
+        axes.scatter(*points.T, s=14, color=colour, marker=marker, linewidths=0, label=plain(printable(str(name))))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -11,13 +11,16 @@ from absl import logging
 
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
-from sidae_jax.report.reference import printable, short_text
-from sidae_jax.report.runs import Pretraining, Run, integer, number, short, text
+from sidae_jax.report.reference import printable, setting
+from sidae_jax.report.runs import MOST_EPOCHS, Pretraining, Run, integer, number, short, text
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Task:
-    """What an accuracy is of. settings: those of the protocol that are not its defaults, as text."""
+    """What an accuracy is of. settings: those of the protocol that are not its defaults, as text.
+
+    labelled_rows: a hash of the rows that kept their labels, where results of other rows are beside; else "".
+    """
 
     protocol: str
     evaluated_on: str
@@ -25,13 +28,19 @@ class Task:
     settings: str
     n_train: int
     n_test: int
+    train_split: str
+    test_split: str
+    labelled_rows: str
 
     @property
     def title(self) -> str:
         """linear probe on cifar10, 1% of the labels, lr = 0.1 (500 images), 10000 test images."""
         name = task_title(self.protocol, self.evaluated_on, self.label_fraction)
         settings = f", {self.settings}" if self.settings else ""
-        return f"{name}{settings} ({self.n_train} images), {self.n_test} test images"
+        settings += f", labelled rows {self.labelled_rows[:12]}" if self.labelled_rows else ""
+        train = "" if self.train_split == "train" else f" of {self.train_split}"
+        test = "" if self.test_split == "test" else f" of {self.test_split}"
+        return f"{name}{settings} ({self.n_train} images{train}), {self.n_test} test images{test}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Summary:
 
 
 Row = tuple[Measured, int, float]
+# what records made before these keys were measured on
+_BEFORE = {"train_split": "train", "test_split": "test", "labelled_rows_sha256": ""}
 
 
 def read(found: Iterable[Run]) -> list[Row]:
@@ -70,7 +81,26 @@ def read(found: Iterable[Run]) -> list[Row]:
                     rows.append((_measured(run, record), run.seed, number(record, "accuracy", 0.0, 1.0)))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     logging.warning("A line of %s is no result and left out: %s", path, short(error))
-    return rows
+    return _apart_by_labelled_rows(rows)
+
+
+def _apart_by_labelled_rows(rows: list[Row]) -> list[Row]:
+    """The labelled rows stay in the tasks whose data have results of several; others need not be told apart."""
+    seen = {}
+    for measured, *_ in rows:
+        seen.setdefault(_data(measured.task), set()).update(filter(None, [measured.task.labelled_rows]))
+
+    def told(measured):
+        if len(seen[_data(measured.task)]) > 1:
+            return measured
+        return dataclasses.replace(measured, task=dataclasses.replace(measured.task, labelled_rows=""))
+
+    return [(told(measured), *rest) for measured, *rest in rows]
+
+
+def _data(task: Task) -> Task:
+    """What the protocols have in common: the data set and what of it was used, but for the rows."""
+    return dataclasses.replace(task, protocol="", settings="", labelled_rows="")
 
 
 def _records(path: pathlib.Path) -> list[results.Record]:
@@ -82,6 +112,7 @@ def _records(path: pathlib.Path) -> list[results.Record]:
 
 
 def _measured(run: Run, record: results.Record) -> Measured:
+    record = {**_BEFORE, **record}
     task = Task(
         protocol=record["protocol"],
         evaluated_on=printable(text(record, "dataset")),
@@ -89,17 +120,18 @@ def _measured(run: Run, record: results.Record) -> Measured:
         settings=_settings(record),
         n_train=integer(record, "n_train", 1),
         n_test=integer(record, "n_test", 1),
+        train_split=printable(text(record, "train_split")),
+        test_split=printable(text(record, "test_split")),
+        labelled_rows=printable(text(record, "labelled_rows_sha256")),
     )
-    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0))
+    return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0, MOST_EPOCHS))
 
 
 def _settings(record: dict[str, Any]) -> str:
     protocol = PROTOCOLS[record["protocol"]]
     defaults = {"features": "backbone", **dataclasses.asdict(protocol.settings())}
     given = {key: record[key] for key in ["features"] if key in record} | dict(record.get(protocol.section, {}))
-    return ", ".join(
-        f"{printable(key)} = {short_text(given[key])}" for key in sorted(given) if given[key] != defaults.get(key)
-    )
+    return ", ".join(setting(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 
 
 def summarise(rows: Iterable[Row]) -> list[Summary]:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import sys
 from typing import Any
 
 from absl import logging
@@ -11,7 +10,10 @@ from absl import logging
 from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.reference import other_settings, printable
 
-_LARGEST = sys.float_info.max
+# More than these no run has, and no axis can show.
+MOST_EPOCHS = 1e9
+_LARGEST = 2**53
+_LONGEST = 200
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -50,15 +52,22 @@ class Run:
 
 
 def runs(folder: pathlib.Path) -> list[Run]:
-    """Those under the folder, in a fixed order."""
-    found = []
+    """Those under the folder, in a fixed order. Of two with one name, seed and settings the first alone counts."""
+    found = {}
     for path in sorted(folder.rglob("config.json")):
         try:
-            found.append(_run(path, folder))
+            run = _run(path, folder)
         # RecursionError: brackets in brackets, thousands of them
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logging.warning("%s is not the config.json of a run, or damaged; it is left out: %s", path, short(error))
-    return found
+            continue
+        first = found.setdefault((run.pretraining, run.seed), run)
+        if first is not run:
+            logging.warning(
+                "%s has the name, seed and settings of %s: it is left out; rename its folder to have both",
+                *(run.folder, first.folder),
+            )
+    return list(found.values())
 
 
 def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
@@ -74,7 +83,7 @@ def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
         w=number(config, "w", 0.0, 1.0) if "w" in own else None,
         d_hid=integer(config, "d_hid", 1) if "d_hid" in own else None,
         images=printable(text(config, "train_split")),
-        epochs=integer(config, "epochs", 1),
+        epochs=integer(config, "epochs", 1, int(MOST_EPOCHS)),
         batch_size=integer(config, "batch_size", 1),
         settings=other_settings(config),
     )
@@ -82,25 +91,25 @@ def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
 
 
 def text(record: dict[str, Any], key: str) -> str:
-    """The text record[key]. Raises ValueError, or KeyError, or TypeError where record is none."""
-    if not isinstance(record[key], str):
-        raise ValueError(f"{key} is {record[key]!r}, no text")
+    """The text record[key], not a long one. Raises ValueError, or KeyError, or TypeError where record is none."""
+    if not isinstance(record[key], str) or len(record[key]) > _LONGEST:
+        raise ValueError(f"{key} is {record[key]!r}, no text of at most {_LONGEST} characters")
     return record[key]
 
 
-def number(record: dict[str, Any], key: str, low: float = -_LARGEST, high: float = _LARGEST) -> float:
-    """The finite number record[key], in [low, high]. Raises as `text`."""
+def number(record: dict[str, Any], key: str, low: float, high: float) -> float:
+    """The number record[key], in [low, high]. Raises as `text`."""
     value = record[key]
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{key} is {value!r}, no number in [{low:g}, {high:g}]")
     return float(value)
 
 
-def integer(record: dict[str, Any], key: str, low: int) -> int:
-    """The whole number record[key], at least low. Raises as `text`."""
+def integer(record: dict[str, Any], key: str, low: int, high: int = _LARGEST) -> int:
+    """The whole number record[key], in [low, high]. Raises as `text`."""
     value = record[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{key} is {value!r}, no whole number from {low} on")
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{key} is {value!r}, no whole number in [{low}, {high}]")
     return value
 
 

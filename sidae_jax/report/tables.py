@@ -16,9 +16,14 @@ HEADER = (
     *("pre-training", "on", "images", "epochs", "batch", "other settings", "seeds", "ours, %", "untrained, %"),
     *("published, %", "published in"),
 )
-SCALE = "published for all images and the epochs and batch of its source, which are not this row's"
+SCALE = "published for all training and test images and the epochs and batch of its source, which are not this row's"
 # by the beginning of a source
-NOTES = {"report": "settings from the report's released code; what differs from it stands in the README"}
+NOTES = {
+    "report": "the report's text names a two-layer MLP on frozen representations, so that its AE, VAE and SimCLR stand "
+    "beside the MLP probe and its supervised network beside the online probe, but its released code, which the "
+    "settings are from, measures only the classifier trained on the way: "
+    "see 'What differs from the report's code' in the README"
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +66,7 @@ def _table(task: Task, summaries, every_published) -> Table:
         trained = last.measured.step > 0
         if task.protocol == "finetune" and not trained:
             settings = (of_the_backbone(run), str(last.seeds), percent(last))
-            rows.append(("supervised, from scratch", *[""] * 4, *settings, *[""] * 3))
+            rows.append(("supervised, from scratch", run.dataset, *[""] * 3, *settings, *[""] * 3))
             continue
         theirs = [row for row in matching if _same_pretraining(row, run)]
         left = [row for row in left if row not in theirs]
@@ -94,7 +99,7 @@ def _published_scale(last: Summary) -> bool:
     theirs = reference(run.method, run.dataset)
     ours = (run.images, run.epochs, run.batch_size, last.measured.epoch)
     same = ours == (theirs["train_split"], theirs["epochs"], theirs["batch_size"], theirs["epochs"])
-    return same and whole(task.evaluated_on, task.label_fraction, task.n_train, task.n_test)
+    return same and whole(task)
 
 
 def settings_of(run: Pretraining) -> str:

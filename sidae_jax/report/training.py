@@ -5,12 +5,15 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 from absl import logging
 from matplotlib.ticker import MaxNLocator
 
 from sidae_jax.report.figures import STYLES, finish, new_figure, plain
-from sidae_jax.report.runs import Run, number, short
+from sidae_jax.report.runs import MOST_EPOCHS, Run, number, short
+
+_DIVERGED = 1e30  # no axis shows much more
 
 
 def training_curves(runs: Iterable[Run]) -> dict[str, str]:
@@ -51,10 +54,15 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
             continue
         try:
             record = json.loads(line)
-            # the loss of a run that has diverged is no number, and leaves a gap
-            diverged = [key for key in ("loss", "feature_std") if record[key] != record[key]]
-            keys = {"epoch", "loss", "feature_std"} - set(diverged)
-            records.append({**{key: float(number(record, key)) for key in keys}, **dict.fromkeys(diverged, math.nan)})
+            epoch = number(record, "epoch", 0.0, MOST_EPOCHS)
+            records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in ("loss", "feature_std")}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             logging.warning("Line %d of %s is damaged and left out: %s", i, path, short(error))
     return records
+
+
+def _or_gap(value: Any) -> float:
+    """The value, or NaN, a gap, for that of a run that has diverged. Raises TypeError where it is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
+    return float(value) if abs(value) <= _DIVERGED else math.nan
