@@ -24,7 +24,9 @@ from sidae_jax.evaluation.subset import labelled_rows
 from sidae_jax.methods import METHODS
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.report import results as report_results
+from sidae_jax.report import runs as report_runs
 from sidae_jax.runs import checkpoint
+from sidae_jax.runs.files import write_text
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
 NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated
@@ -194,9 +196,10 @@ def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsy
     (projector,) = evaluate(tiny(features="projector"), str(workdir), only_step=0)
     assert projector["features"] == "projector"
     assert lines_of(workdir / "eval" / "linear-digits-1-projector-seed0.jsonl") == [projector]
-    rows = report_results.read([report_results.Run("run", 3, PRETRAINING.to_dict(), workdir)])
+    write_text(workdir / "config.json", json.dumps({"config": PRETRAINING.to_dict()}))
+    rows = report_results.read(report_runs.runs(workdir))
     settings = "batch_size = 16, epochs = 5"
-    assert sorted(row.settings for row, *_ in rows) == [settings, f"{settings}, features = projector"]
+    assert sorted(row.task.settings for row, *_ in rows) == [settings, f"{settings}, features = projector"]
     assert "features of the projector" in capsys.readouterr().out
     (backbone,) = evaluate(tiny(), str(workdir), only_step=0)
     assert backbone["features"] == "backbone"
