@@ -20,6 +20,7 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
   exit 0
 fi
 if [[ ! ${1:-} =~ ^[1-9][0-9]*$ || ${2:-} != -- ]]; then
+  echo "error: wanted are the number of processes, -- and the arguments of sidae_jax.main, not: $*" >&2
   usage >&2
   exit 2
 fi

@@ -212,6 +212,21 @@ def test_a_method_without_a_projector_is_told(tmp_path):
         evaluate(tiny(features="projector"), str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 32, 32, 3), np.float32),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((2, 28, 28, 1), np.uint8),
+        np.zeros((0, 32, 32, 3), np.uint8),
+    ],
+    ids=["float", "one image", "another size", "none"],
+)
+def test_images_that_would_have_wrong_features_are_refused(backbone, images):
+    with pytest.raises(UserError, match=r"dtype (float32|uint8) and shape .*: give uint8 of \[n, 32, 32, 3\]"):
+        backbones.features(backbone, images)
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1

@@ -123,8 +123,17 @@ def normalisation(metadata: dict[str, Any]) -> Normalisation:
     return Normalisation(**{key: tuple(value) for key, value in metadata["normalisation"].items()})
 
 
-def features(backbone: Backbone, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "n features"]:
-    """float32 features in evaluation mode, without augmentation; every batch is split over the local devices."""
+def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n features"]:
+    """float32 features in evaluation mode, without augmentation; every batch is split over the local devices.
+
+    images: 0..255, n >= 1, of the size of the pre-training's. Raises UserError where they are not, such as for floats
+    in [0, 1], which would all become 0.
+    """
+    if np.ndim(images) != 4 or images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or len(images) == 0:
+        raise UserError(
+            f"images of dtype {getattr(images, 'dtype', type(images).__name__)} and shape {np.shape(images)} have no "
+            "features: give uint8 of [n, 32, 32, 3], 0..255, n at least 1"
+        )
     mesh = local_mesh(_BATCH)
     graphdef, state = nnx.split(backbone.network)
     state = jax.device_put(state, replicated(mesh))

@@ -7,6 +7,7 @@ here.
 
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -33,8 +34,8 @@ class Checkpoints:
     A checkpoint is either scheduled, and kept, or left by a stop, and removed when the next one is whole.
     """
 
-    def __init__(self, workdir: pathlib.Path, *, read_only: bool):
-        self.directory = workdir.absolute() / "checkpoints"
+    def __init__(self, workdir: str | os.PathLike, *, read_only: bool):
+        self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
         self._temporary: set[int] = set()
         self._last: int | None = None
         writing = {

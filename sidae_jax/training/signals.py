@@ -32,7 +32,10 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        message = f"\n{self.received.name}: the run stops after this step and saves (again: at once, unsaved)\n"
+        message = (
+            f"\n{self.received.name}: the run saves and stops after the steps under way, or once they are compiled "
+            "(again: at once, unsaved)\n"
+        )
         os.write(2, message.encode())  # print is not safe in a signal handler
         for each, handler in self._before.items():
             signal.signal(each, handler)
