@@ -41,11 +41,12 @@ def main(load: Callable[[], ConfigDict]) -> None:
 
     import jax
 
-    from sidae_jax import processes, runtime
+    from sidae_jax import mesh, processes, runtime
     from sidae_jax.training.train import train
 
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if several:  # the others would wait for a process that ends with a mistake before it has joined them
+        mesh.check_devices()
         config, workdir = processes.together(load_checked)
     if not _WORKDIR.value and jax.process_index() == 0:
         print(f"workdir: {workdir}", flush=True)

@@ -17,15 +17,15 @@ from sidae_jax.runs.workdir import Workdir, flat, plain, versions
 def open_run(
     config: ConfigDict, path: str, stack: contextlib.ExitStack
 ) -> tuple[list[Workdir], data.Images, str, Mesh]:
-    """The workdir of each seed, locked by process 0; the images and their SHA-256, compared with
-    those of the runs there; the devices.
+    """The workdir of each seed, locked by process 0; the images and their SHA-256, compared with those of the runs
+    there; the devices.
 
     What is opened is closed by `stack`. Raises UserError.
     """
     lock = jax.process_index() == 0
     folder = stack.enter_context(files.opened(path))
     configs = {folder: config}
-    of_seeds = sorted(path.parent.name for path in folder.glob("seed*/config.json"))
+    of_seeds = sorted(path.parent.name for path in folder.glob("seed[0-9]*/config.json"))
     if config.num_seeds == 1 and of_seeds:
         raise UserError(
             f"--workdir={path} holds a run with several seeds: give --config.num_seeds={len(of_seeds)} to continue it, "
