@@ -188,16 +188,18 @@ def test_a_workdir_is_that_of_one_process(tmp_path):
 
 @pytest.mark.parametrize("module", [MAIN, "sidae_jax.sweep", "sidae_jax.report", EVALUATE, "sidae_jax.pictures"])
 def test_ctrl_c_during_the_imports_is_answered_in_one_line(module, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", module, "--config=configs/digits.py", f"--workdir={tmp_path}"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # ignored where the tests run in the background
-    )
+    # where the tests run in the background they inherit that it is ignored, and would hand that on
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", module, "--config=configs/digits.py", f"--workdir={tmp_path}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     for line in process.stderr:
         if "sidae_jax.interrupt" in line:
             break
