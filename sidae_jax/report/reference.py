@@ -1,12 +1,11 @@
 """What a run's settings are compared with: those of the published figures."""
 
 import functools
-import json
 from typing import Any
 
 from sidae_jax.config import FREE_KEYS, pretraining
 from sidae_jax.experiments import short_key
-from sidae_jax.runs.workdir import flat
+from sidae_jax.runs.workdir import flat, plain
 
 # training and test images (4.1)
 _SIZES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000)}
@@ -26,7 +25,7 @@ def reference(method: str, dataset: str) -> dict[str, Any]:
         config.train_split = "unlabelled"
     if dataset == "stl10" and method == "sidae":
         config.w = 0.25
-    return flat(json.loads(json.dumps(config.to_dict())))
+    return flat(plain(config))
 
 
 def other_settings(config: dict[str, Any]) -> str:

@@ -92,9 +92,7 @@ class _Run:
 
     def step_and_calls(
         self, seeds: Sequence[int], stretch: Stretch
-    ) -> tuple[
-        Callable[..., tuple[step.TrainState, dict[str, jax.Array]]], Iterator[tuple[int, tuple[jax.Array, ...]]]
-    ]:
+    ) -> tuple[Callable[..., tuple[step.TrainState, Metrics]], Iterator[tuple[int, tuple[jax.Array, ...]]]]:
         """The mapped step, and for each call of it how many steps it does and what it takes beside the state."""
         config, first = self.config, stretch.start
         device_step = step.make_device_step(self.graphdef, self.optimizer, view_settings(config), self.normalisation)
@@ -148,7 +146,7 @@ def _train(
 def _log(
     run: _Run,
     seeds: Sequence[SeedRun],
-    metrics: dict[str, jax.Array],
+    metrics: Metrics,
     done: int,
     clock: Clock,
     console: TrainingConsole,
