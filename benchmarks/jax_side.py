@@ -13,7 +13,7 @@ from workers import peak_memory_mb, seconds, serve
 from sidae_jax import config, mesh, runtime
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, features
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.methods import METHODS
@@ -21,7 +21,7 @@ from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
 from sidae_jax.training import feed, step
 
-NORMALISATION = Normalisation((0.5,) * 3, (0.25,) * 3)
+NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 
 
 class Side:
@@ -54,7 +54,7 @@ class Side:
         self.update = step.map_stream_step(
             lambda state, batch, keys, n: step.repeat(another_batch, n, state, batch, keys), self.devices
         )
-        device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALISATION)
+        device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALIZATION)
         self.resident = step.map_resident_step(device_step, self.devices, several_seeds=num_seeds > 1)
         return {"devices": self.devices.size}
 
@@ -74,7 +74,7 @@ class Side:
 
     def _timed(self, times, steps_from_here):
         """Seconds a step, in calls as training has them, the devices' work included, and the last step's metrics."""
-        most = step.steps_a_call(self.devices)
+        most = step.steps_per_call(self.devices)
         calls = [mesh.put(self.devices, np.int32(n)) for n in [most] * (times // most) + [times % most] if n]
 
         def all_steps():
@@ -101,7 +101,7 @@ class Side:
     def evaluate(self, images: str, labels: str, epochs: int) -> dict:
         """Seconds for features of the images, once, and all epochs of the probe on them."""
         pixels, classes = (np.load(path, allow_pickle=False) for path in (images, labels))
-        backbone = Backbone(METHODS["sidae"](self.config, None).encoder.backbone, NORMALISATION)
+        backbone = Backbone(METHODS["sidae"](self.config, None).encoder.backbone, NORMALIZATION)
 
         def once():
             x = features(backbone, pixels)

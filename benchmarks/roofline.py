@@ -4,7 +4,7 @@
 
 Counted by XLA in the compiled program with its own convolutions, those that GPUs and TPUs use. The bytes are those of
 the program compiled for this machine, whose fusions are not an accelerator's: read them as an upper bound of what an
-accelerator moves, and the images a second that follow from them as a lower bound of its roof.
+accelerator moves, and the images per second that follow from them as a lower bound of its roof.
 """
 
 import argparse

@@ -49,7 +49,7 @@ export JAX_COORDINATOR_BIND_ADDRESS=127.0.0.1:$port # JAX's default is every add
 
 grace=10
 pids=()
-signalled=
+signaled=
 deadline=
 
 # shellcheck disable=SC2329 # the traps below call it
@@ -58,10 +58,10 @@ pass_on() {
   for pid in ${pids[@]+"${pids[@]}"}; do
     kill -s "$1" "$pid" 2>/dev/null || true
   done
-  if [[ -n $signalled ]]; then
+  if [[ -n $signaled ]]; then
     deadline=${deadline:-$((SECONDS + grace))}
   fi
-  signalled=$1
+  signaled=$1
 }
 trap 'pass_on TERM' TERM HUP
 trap 'pass_on INT' INT
@@ -77,8 +77,8 @@ for ((i = 0; i < processes; i++)); do
   fi
   pids[i]=$!
   set +m
-  if [[ -n $signalled ]]; then # while it was being started
-    kill -s "$signalled" "${pids[i]}" 2>/dev/null || true
+  if [[ -n $signaled ]]; then # while it was being started
+    kill -s "$signaled" "${pids[i]}" 2>/dev/null || true
   fi
 done
 
@@ -94,7 +94,7 @@ while ((${#pids[@]})); do
     if ((ended != 0 && code == 0)); then
       code=$ended
       deadline=${deadline:-$((SECONDS + grace))}
-      if [[ -z $signalled ]]; then
+      if [[ -z $signaled ]]; then
         echo "$0: process $i failed with exit code $ended" >&2
         if ((i > 0)); then
           echo "$0: the end of $logs/process-$i.log:" >&2

@@ -79,16 +79,16 @@ def classification(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Cross-entropy and accuracy, means over the examples that have a label, not -1; 0 where none has one.
 
-    With `axis_name` the mean over the devices of what each returns is that over all of their labelled examples.
+    With `axis_name` the mean over the devices of what each returns is that over all of their labeled examples.
     """
-    labelled = labels >= 0
-    count = jnp.asarray(labelled.sum(), logits.dtype)
+    labeled = labels >= 0
+    count = jnp.asarray(labeled.sum(), logits.dtype)
     if axis_name is not None:
         count = lax.pmean(count, axis_name)
-    errors = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labelled, labels, 0))
+    errors = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
     right = logits.argmax(-1) == labels  # never where the label is -1
     count = jnp.where(count > 0, count, 1)
-    return jnp.where(labelled, errors, 0).sum() / count, right.sum() / count
+    return jnp.where(labeled, errors, 0).sum() / count, right.sum() / count
 
 
 def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[Array, ""]:

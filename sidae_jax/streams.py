@@ -25,7 +25,7 @@ class Stream(enum.IntEnum):
     PROBE_ORDER = 9  # evaluation: the examples of every batch
     PICTURES = 10  # the views shown in a report
     # evaluation: which training images keep their labels; a date, so that the subset stays that of all results so far
-    LABELLED_SUBSET = 20240605
+    LABELED_SUBSET = 20240605
 
 
 def generator(stream: Stream, seed: int) -> np.random.Generator:
@@ -36,7 +36,7 @@ def generator(stream: Stream, seed: int) -> np.random.Generator:
 def integer(stream: Stream, seed: int) -> int:
     """A number in [0, 2**32) that stands for the stream of a seed, for libraries that take no more.
 
-    Neighbouring seeds give numbers far apart: a library that adds an epoch to its seed does not reach another seed's.
+    Neighboring seeds give numbers far apart: a library that adds an epoch to its seed does not reach another seed's.
     """
     return int(np.random.SeedSequence([stream, seed]).generate_state(1)[0])
 

@@ -64,7 +64,7 @@ def make_views(
     mean: Float[Array | np.ndarray, "3"],
     std: Float[Array | np.ndarray, "3"],
 ) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
-    """The normalised images and two views of each.
+    """The normalized images and two views of each.
 
     The views of an image are a function of it and its key alone, not of the batch it lies in.
     """
@@ -132,7 +132,7 @@ def _crop(areas, ratios, corner, settings):
 
 
 def apply(planes: Planes, d: Draw, settings: ViewSettings) -> Planes:
-    """One view: crop, jitter, greyscale, blur, flip. Transforms that `settings` rule out cost nothing."""
+    """One view: crop, jitter, grayscale, blur, flip. Transforms that `settings` rule out cost nothing."""
     columns = crop_matrix(d.left, d.width)
     # mirroring the columns commutes with all that follows the crop: the flip costs nothing when done here
     columns = jnp.where(d.flip, columns[::-1], columns)
@@ -150,11 +150,11 @@ def apply(planes: Planes, d: Draw, settings: ViewSettings) -> Planes:
 def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
     """The matrix that takes `length` <= 32 pixels from `start` on and resizes them to 32, PIL's bilinear filter.
 
-    PIL crops before it resizes, so weights of pixels outside the crop are dropped and the rest renormalised.
+    PIL crops before it resizes, so weights of pixels outside the crop are dropped and the rest renormalized.
     """
-    centre = start + (jnp.arange(SIZE) + 0.5) * (length / SIZE)
+    center = start + (jnp.arange(SIZE) + 0.5) * (length / SIZE)
     pixel = jnp.arange(SIZE)
-    weight = jnp.maximum(1 - jnp.abs(pixel[None, :] + 0.5 - centre[:, None]), 0)
+    weight = jnp.maximum(1 - jnp.abs(pixel[None, :] + 0.5 - center[:, None]), 0)
     weight = jnp.where((pixel >= start) & (pixel < start + length), weight, 0)
     return weight / weight.sum(1, keepdims=True)
 
@@ -186,7 +186,7 @@ def grayscale(planes: Planes) -> Plane:
 
 
 def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
-    """Turn the hue in HSV space by a fraction of the circle; PIL quantises hue to 256 steps, this does not."""
+    """Turn the hue in HSV space by a fraction of the circle; PIL quantizes hue to 256 steps, this does not."""
     red, green, blue = planes
     value, low = jnp.max(planes, 0), jnp.min(planes, 0)
     chroma = value - low
@@ -215,6 +215,6 @@ def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
     reach = math.floor((math.sqrt(4 * largest_sigma**2 + 1) - 1) / 2) + 1
     offsets = jnp.arange(-reach, reach + 1)
     weight = jnp.clip(radius + 1 - jnp.abs(offsets), 0, 1) / (2 * radius + 1)
-    neighbour = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
-    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbour, SIZE))
+    neighbor = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
+    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE))
     return box @ box @ box

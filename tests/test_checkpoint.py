@@ -1,4 +1,4 @@
-"""Checkpoints in real orbax folders: bit-equal round trips, damage of every kind, what is kept and what is removed."""
+"""Checkpoints in real orbax folders: bit-equal round trips, corruption of every kind, what is kept and what is removed."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ from flax import nnx
 
 from sidae_jax.errors import UserError
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.checkpoint import Checkpoints, DamagedCheckpoint
+from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 
 # After the first error orbax closes the event loop in which its other reads are still to report.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
@@ -88,17 +88,17 @@ def test_an_empty_workdir_has_no_checkpoint(tmp_path):
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9])  # orbax does not read the last tenth, an older copy of small arrays
 def test_a_flipped_bit_is_found_and_the_step_before_restored(workdir, at):
     flip_bit(files_of(workdir, 2)[0], at)
-    with Checkpoints(workdir, read_only=True) as checkpoints, pytest.raises(DamagedCheckpoint):
+    with Checkpoints(workdir, read_only=True) as checkpoints, pytest.raises(CorruptCheckpoint):
         checkpoints.restore(2, some_arrays(0))
     arrays, metadata = restore_newest(workdir)
     assert_bit_equal(arrays, some_arrays(1))
     assert metadata["step"] == 1
-    assert (workdir / "checkpoints" / ".damaged-2").is_dir()
+    assert (workdir / "checkpoints" / ".corrupt-2").is_dir()
     save(workdir, 2)  # its number is free again
     assert_bit_equal(restore_newest(workdir)[0], some_arrays(2))
 
 
-def test_the_same_step_may_be_damaged_twice(workdir):
+def test_the_same_step_may_be_corrupt_twice(workdir):
     for _ in range(2):
         flip_bit(files_of(workdir, 2)[0], 0.5)
         assert restore_newest(workdir)[1]["step"] == 1
@@ -110,9 +110,9 @@ def truncate(path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("item", ["state", "metadata"])
-@pytest.mark.parametrize("damage", [truncate, pathlib.Path.unlink])
-def test_truncated_and_deleted_files_are_found(workdir, damage, item):
-    damage(files_of(workdir, 2, item)[0])
+@pytest.mark.parametrize("corruption", [truncate, pathlib.Path.unlink])
+def test_truncated_and_deleted_files_are_found(workdir, corruption, item):
+    corruption(files_of(workdir, 2, item)[0])
     arrays, metadata = restore_newest(workdir)
     assert_bit_equal(arrays, some_arrays(1))
     assert metadata["step"] == 1
@@ -125,13 +125,13 @@ def test_a_changed_number_in_the_metadata_is_found(workdir):
     assert restore_newest(workdir)[1]["step"] == 1
 
 
-def test_an_older_checkpoint_with_damaged_metadata_does_not_matter(workdir):
+def test_an_older_checkpoint_with_corrupt_metadata_does_not_matter(workdir):
     files_of(workdir, 1, "metadata")[0].write_text("{")
     assert restore_newest(workdir)[1]["step"] == 2
     save(workdir, 3)
 
 
-def test_when_all_are_damaged_the_run_neither_continues_nor_starts_again(workdir):
+def test_when_all_are_corrupt_the_run_neither_continues_nor_starts_again(workdir):
     for step in 1, 2:
         flip_bit(files_of(workdir, step)[0], 0.5)
     for _ in range(2):  # the second time as well: nothing was moved out of the way
@@ -156,7 +156,7 @@ def test_another_network_is_refused_by_name(two_steps, name, like):
     wanted = {**some_arrays(0), name: like}
     if like is None:
         del wanted[name]
-    with Checkpoints(two_steps, read_only=True) as checkpoints, pytest.raises(DamagedCheckpoint, match=name):
+    with Checkpoints(two_steps, read_only=True) as checkpoints, pytest.raises(CorruptCheckpoint, match=name):
         checkpoints.restore(2, wanted)
 
 
@@ -171,7 +171,7 @@ def test_a_part_is_restored_alone_and_as_strictly(workdir):
             ("params.head.kernel", {**part, "params.head.kernel": some_arrays(2)["params.head.kernel"]}),
             ("params.encoder.bias", {**part, "params.encoder.bias": np.zeros(4, np.float32)}),
         ):
-            with pytest.raises(DamagedCheckpoint, match=name):
+            with pytest.raises(CorruptCheckpoint, match=name):
                 checkpoints.restore(2, wrong, under=(under,))
 
 

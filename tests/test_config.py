@@ -259,14 +259,14 @@ def test_checkpoints_without_their_config_json_are_refused(run):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', '{"config": {}}', b"\xff"])
-def test_a_damaged_config_json_is_refused(run, content):
+def test_a_corrupt_config_json_is_refused(run, content):
     (run / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=f"(?s){run}/config.json is not the config.json of a run.*--workdir"):
         opened(run, CONFIG)
 
 
 @pytest.mark.parametrize("lines", [[], ['{"step": 30, "lo'], ["", "[1]", "null", '{"loss": 1}'], ["\udcff\udcfe"]])
-def test_metrics_are_cut_back_to_the_step_and_damaged_lines_dropped(tmp_path, lines):
+def test_metrics_are_cut_back_to_the_step_and_corrupt_lines_dropped(tmp_path, lines):
     good = [json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20)]
     path = tmp_path / "metrics.jsonl"
     text = "\n".join([*good, json.dumps({"step": 30, "loss": 0}), *lines])

@@ -44,8 +44,8 @@ def resize_reference(image: np.ndarray) -> np.ndarray:
     matrices = []
     for size in image.shape[:2]:
         scale = size / 32
-        centres = (np.arange(32)[:, None] + 0.5) * scale
-        weights = np.maximum(0, 1 - abs(np.arange(size) + 0.5 - centres) / max(scale, 1))
+        centers = (np.arange(32)[:, None] + 0.5) * scale
+        weights = np.maximum(0, 1 - abs(np.arange(size) + 0.5 - centers) / max(scale, 1))
         matrices.append(weights / weights.sum(axis=1, keepdims=True))
     return np.einsum("ij,kl,jl...->ik...", *matrices, image.astype(float))
 
@@ -83,14 +83,14 @@ def test_digits_are_scikit_learns(prepared, split, count):
     expected = np.stack([resize_reference(np.round(v.reshape(8, 8) * 255 / 16)) for v in values[here]])
     assert loaded.images.shape == (count, 32, 32, 3)
     assert (loaded.images.dtype, loaded.labels.dtype, loaded.num_classes) == (np.uint8, np.int32, 10)
-    grey = loaded.images[..., 0].reshape(count, -1).astype(float)
+    gray = loaded.images[..., 0].reshape(count, -1).astype(float)
     np.testing.assert_array_equal(loaded.images, loaded.images[..., :1].repeat(3, axis=3))
     # TFDS shuffles the records once: find each image's original.
     flat = expected.reshape(count, -1)
-    distance = (grey**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * grey @ flat.T
+    distance = (gray**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * gray @ flat.T
     original = distance.argmin(axis=1)
     assert sorted(original) == list(range(count))
-    assert abs(grey - flat[original]).max() <= 1.01
+    assert abs(gray - flat[original]).max() <= 1.01
     np.testing.assert_array_equal(loaded.labels, labels[here][original])
 
 
@@ -145,20 +145,20 @@ def test_a_split_is_decoded_once(prepared, decodings):
     np.testing.assert_array_equal(second.images, first.images[:50])
 
 
-@pytest.mark.parametrize("damage", ["bit of images", "bit of labels", "truncated", "sidecar", "empty sidecar"])
-def test_a_damaged_cache_is_made_again(prepared, cache_folder, decodings, caplog, damage):
+@pytest.mark.parametrize("corruption", ["bit of images", "bit of labels", "truncated", "sidecar", "empty sidecar"])
+def test_a_corrupt_cache_is_made_again(prepared, cache_folder, decodings, caplog, corruption):
     good = load("digits", "test", str(prepared)).sha256()
-    part = "json" if "sidecar" in damage else "labels.npy" if "labels" in damage else "images.npy"
+    part = "json" if "sidecar" in corruption else "labels.npy" if "labels" in corruption else "images.npy"
     (path,) = cache_folder.glob(f"*.{part}")
     content = path.read_bytes()
-    if damage.startswith("bit"):
+    if corruption.startswith("bit"):
         path.write_bytes(content[:1000] + bytes([content[1000] ^ 4]) + content[1001:])
     else:
-        path.write_bytes({"truncated": content[:-1], "sidecar": content[:20], "empty sidecar": b"{}"}[damage])
+        path.write_bytes({"truncated": content[:-1], "sidecar": content[:20], "empty sidecar": b"{}"}[corruption])
     with caplog.at_level(logging.WARNING):
         assert load("digits", "test", str(prepared)).sha256() == good
     assert decodings == ["test", "test"]
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text
     assert path.read_bytes() == content
     assert sorted(p.suffix for p in cache_folder.iterdir()) == [".json", ".npy", ".npy"]
     load("digits", "test", str(prepared))
@@ -281,22 +281,22 @@ def test_no_data_and_no_network_is_told_at_once(tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "info", "tfrecord"])
-def test_a_damaged_folder_is_told(prepared, tmp_path, damage):
+@pytest.mark.parametrize("corruption", ["missing", "truncated", "flipped", "info", "tfrecord"])
+def test_a_corrupt_folder_is_told(prepared, tmp_path, corruption):
     folder = tmp_path / "tfds"
     shutil.copytree(prepared, folder)
     (record,) = folder.glob("digits/1.0.0/*test*")
     info = record.with_name("dataset_info.json")
     content = record.read_bytes()
-    if damage == "missing":
+    if corruption == "missing":
         record.unlink()
-    elif damage == "truncated":
+    elif corruption == "truncated":
         record.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
+    elif corruption == "flipped":
         record.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
-    elif damage == "info":
+    elif corruption == "info":
         info.write_text("{")
     else:
         info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
-    wanted = "array_record is wanted" if damage == "tfrecord" else "prepare"
+    wanted = "array_record is wanted" if corruption == "tfrecord" else "prepare"
     _assert_told(["digits", folder, "data_dir", wanted], "digits", "test", str(folder))

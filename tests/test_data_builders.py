@@ -285,16 +285,16 @@ def test_a_wrong_archive_is_told(tmp_path, monkeypatch):
     assert not list((data_dir / "cifar10").iterdir())
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no member", "odd size"])
-def test_a_damaged_archive_is_told(tmp_path, monkeypatch, damage):
+@pytest.mark.parametrize("corruption", ["truncated", "no member", "odd size"])
+def test_a_corrupt_archive_is_told(tmp_path, monkeypatch, corruption):
     folder = archives("cifar10", tmp_path)
     archive = folder / "cifar-10-binary.tar.gz"
-    if damage == "truncated":
+    if corruption == "truncated":
         archive.write_bytes(archive.read_bytes()[:-5000])
     else:
         with tarfile.open(archive) as tar:
             files = {member.name: tar.extractfile(member).read() for member in tar}
-        if damage == "no member":
+        if corruption == "no member":
             del files["cifar-10-batches-bin/test_batch.bin"]
         else:
             files["cifar-10-batches-bin/test_batch.bin"] += b"x"

@@ -12,7 +12,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-# programs that are less optimised, and less exact, are compiled twice as fast; here they are compared with themselves
+# programs that are less optimized, and less exact, are compiled twice as fast; here they are compared with themselves
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
 TINY = ["--config.width=4", "--config.d_hid=32", "--config.batch_size=32", "--config.epochs=10"]
 TINY += ["--config.train_split=train[:640]", "--config.checkpoint_every=2"]

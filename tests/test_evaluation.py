@@ -13,14 +13,14 @@ from jax.sharding import Mesh
 
 from sidae_jax import data
 from sidae_jax.config import pretraining
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache, results
 from sidae_jax.evaluation.config import linear_probe
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
 from sidae_jax.evaluation.run import evaluate
-from sidae_jax.evaluation.subset import labelled_rows
+from sidae_jax.evaluation.subset import labeled_rows
 from sidae_jax.methods import METHODS
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.report import results as report_results
@@ -29,11 +29,11 @@ from sidae_jax.runs import checkpoint
 from sidae_jax.runs.files import write_text
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
-NORMALISATION = Normalisation((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated
+NORMALIZATION = Normalization((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated
 BACKBONE = ("params.encoder.backbone.", "batch_stats.encoder.backbone.")
 KEYS = {
     *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
-    *("label_fraction", "seed", "n_train", "n_test", "accuracy", "seconds", "labelled_rows_sha256"),
+    *("label_fraction", "seed", "n_train", "n_test", "accuracy", "seconds", "labeled_rows_sha256"),
     *("features", "probe"),
 }
 
@@ -60,7 +60,7 @@ def trained_arrays(step: int) -> checkpoint.Arrays:
 def save(workdir, arrays_by_step, made_by=PRETRAINING, dataset="digits"):
     metadata = {
         "config": {**made_by.to_dict(), "dataset": dataset},
-        "normalisation": dataclasses.asdict(NORMALISATION),
+        "normalization": dataclasses.asdict(NORMALIZATION),
     }
     with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
         for step, arrays in arrays_by_step.items():
@@ -97,7 +97,7 @@ def test_restore_gives_the_checkpoints_backbone_bit_for_bit(run):
         wanted = {name: value for name, value in trained_arrays(step).items() if name.startswith(BACKBONE)}
         assert len(wanted) == 100
         assert checkpoint.arrays_sha256(found.arrays()) == checkpoint.arrays_sha256(wanted)
-        assert found.normalisation == NORMALISATION
+        assert found.normalization == NORMALIZATION
 
 
 @pytest.mark.parametrize("name", ["params.encoder.backbone.blocks.3.norm1.bias", f"{BACKBONE[1]}stem_norm.var"])
@@ -107,13 +107,13 @@ def test_a_backbone_without_a_leaf_or_with_another_shape_is_refused(tmp_path, na
     del arrays[name]
     save(tmp_path, {1: arrays, 2: shorter})
     for step in 1, 2:
-        with pytest.raises(checkpoint.DamagedCheckpoint, match=name):
+        with pytest.raises(checkpoint.CorruptCheckpoint, match=name):
             restore(tmp_path, step)
 
 
 def by_hand(images):
-    normalised = (images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std
-    return jnp.asarray(normalised, jnp.float32)
+    normalized = (images / np.float64(255) - NORMALIZATION.mean) / NORMALIZATION.std
+    return jnp.asarray(normalized, jnp.float32)
 
 
 def test_untrained_is_the_runs_start_with_the_mean_of_the_batches_statistics(run, images, monkeypatch):
@@ -136,7 +136,7 @@ def test_untrained_is_compiled_once_for_all_seeds_and_keeps_the_momentum(images)
     found = []
     for seed in 0, 1:
         config = {**PRETRAINING.to_dict(), "seed": seed}
-        metadata = {"config": config, "normalisation": dataclasses.asdict(NORMALISATION)}
+        metadata = {"config": config, "normalization": dataclasses.asdict(NORMALIZATION)}
         found.append(backbones.untrained(metadata, images.images[:24]))
         norms = [module for _, module in nnx.iter_modules(found[-1].network) if isinstance(module, BatchNorm)]
         assert [norm.momentum for norm in norms] == [0.9] * 20
@@ -227,7 +227,7 @@ def test_images_that_would_have_wrong_features_are_refused(backbone, images):
         backbones.features(backbone, images)
 
 
-def damage(path):
+def corruption(path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
@@ -248,15 +248,15 @@ def test_features_are_computed_once_for_a_backbone_and_images(tmp_path, run, bac
     assert not caplog.records
     fewer = dataclasses.replace(images, images=images.images[:9], labels=images.labels[:9])
     others = {"images": fewer}, {"backbone": restore(run, 4)}
-    renormalised = {
-        "backbone": dataclasses.replace(backbone, normalisation=Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    renormalized = {
+        "backbone": dataclasses.replace(backbone, normalization=Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     }
-    assert [cached(**other) for other in (*others, renormalised)] == [2, 3, 4]
+    assert [cached(**other) for other in (*others, renormalized)] == [2, 3, 4]
     shutil.rmtree(tmp_path)
     assert cached() == 5
     (array,), (sidecar,) = tmp_path.glob("*.npy"), tmp_path.glob("*.json")
     damages = (
-        lambda: damage(array),
+        lambda: corruption(array),
         lambda: array.write_bytes(b""),
         lambda: array.write_bytes(array.read_bytes()[:-1]),
         lambda: sidecar.write_text("{"),
@@ -267,7 +267,7 @@ def test_features_are_computed_once_for_a_backbone_and_images(tmp_path, run, bac
     for i, harm in enumerate(damages):
         harm()
         assert [cached(), cached()] == [6 + i, 6 + i]
-    assert len(caplog.records) == 5  # a file that is missing is not damaged
+    assert len(caplog.records) == 5  # a file that is missing is not corrupt
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -298,7 +298,7 @@ def test_a_run_is_evaluated_and_its_result_file_kept_up(run, tmp_path, capsys):
     assert records[2]["probe"] == {"epochs": 5, "batch_size": 16, "lr": 0.05, "momentum": 0.9}
 
     train, test = (data.load("digits", split) for split in ("train[:40]", "test[:30]"))
-    rows, backbone = labelled_rows(40, 0.5), restore(run, 8)
+    rows, backbone = labeled_rows(40, 0.5), restore(run, 8)
     features = backbones.features(backbone, train.images)[rows]
     layer = train_probe(features, train.labels[rows], 10, ProbeSettings(epochs=5, batch_size=16), seed=0)
     assert records[2]["accuracy"] == accuracy(layer, backbones.features(backbone, test.images), test.labels)
@@ -314,18 +314,18 @@ def test_a_run_is_evaluated_and_its_result_file_kept_up(run, tmp_path, capsys):
     assert {**untrained, "seconds": 0} == {**records[0], "seconds": 0}
 
 
-def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
+def test_a_transfer_normalizes_as_the_pre_training_did(tmp_path, monkeypatch):
     save(tmp_path, {8: trained_arrays(8)}, dataset="cifar10")
     used = []
 
     def features(backbone, images):
-        used.append((backbone.normalisation, len(images)))
+        used.append((backbone.normalization, len(images)))
         return images.reshape(len(images), -1) / np.float32(255)  # pixels: a probe of them learns
 
     monkeypatch.setattr(feature_cache, "features", features)
     long = {"epochs": 50, "batch_size": 16}
     records = evaluate(tiny(dataset="digits", label_fraction=0.5, probe=long), str(tmp_path))
-    assert used == [(NORMALISATION, 20), (NORMALISATION, 30)] * 2
+    assert used == [(NORMALIZATION, 20), (NORMALIZATION, 30)] * 2
     assert {record["dataset"] for record in records} == {"digits"}
     assert (tmp_path / "eval" / "linear-digits-0.5-seed0.jsonl").exists()
     assert records[0]["accuracy"] > 0.3
@@ -333,7 +333,7 @@ def test_a_transfer_normalises_as_the_pre_training_did(tmp_path, monkeypatch):
 
 def test_the_record_of_a_temporary_checkpoint_goes_with_it(run, tmp_path):
     workdir = shutil.copytree(run, tmp_path / "run")
-    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    metadata = {"config": PRETRAINING.to_dict(), "normalization": dataclasses.asdict(NORMALIZATION)}
     path = workdir / "eval" / "linear-digits-1-seed0.jsonl"
     with checkpoint.Checkpoints(workdir, read_only=False) as checkpoints:
         checkpoints.save(9, trained_arrays(9), {"step": 9, "epoch": 4.5, **metadata}, scheduled=False)
@@ -362,7 +362,7 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
         patch.setattr(data, "load", lambda *_: unlabelled)
         with pytest.raises(UserError, match=r"config.train_split=.* without labels: give"):
             evaluate(tiny(), str(workdir))
-    damage(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
+    corruption(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
     with pytest.raises(UserError, match=r"checkpoints/4.*another one, by --step"):
         evaluate(tiny(), str(workdir))
 
@@ -381,7 +381,7 @@ def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batche
     # as fine-tuning uses it: the running mean of the first layer after a batch of other images
     stem = found.network.stem_norm
     before = np.array(stem.mean[...])
-    x = 1 - backbones.normalise(jnp.asarray(images.images[:32]), found.normalisation)
+    x = 1 - backbones.normalize(jnp.asarray(images.images[:32]), found.normalization)
     found.network(x, views=1)
     of_batch = np.asarray(found.network.stem(x)).mean((0, 1, 2))
     np.testing.assert_allclose(stem.mean[...], 0.9 * before + 0.1 * of_batch, rtol=1e-4, atol=1e-6)

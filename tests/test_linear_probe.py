@@ -9,7 +9,7 @@ import pytest
 
 from sidae_jax import streams
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
-from sidae_jax.evaluation.subset import labelled_rows
+from sidae_jax.evaluation.subset import labeled_rows
 
 
 def numpy_sgd(layer, x, labels, batches, lr, momentum):
@@ -73,14 +73,14 @@ def test_accuracy_by_hand():
     assert accuracy(layer, x, np.array([1, 2, 0, 1])) == 0
 
 
-def test_the_labelled_rows_are_fixed_and_nested():
-    rows = labelled_rows(1437, 0.1)
+def test_the_labeled_rows_are_fixed_and_nested():
+    rows = labeled_rows(1437, 0.1)
     assert len(rows) == 144
     assert (np.diff(rows) > 0).all()
     assert rows[0] >= 0
     assert rows[-1] < 1437
     assert rows[:5].tolist() == [3, 5, 24, 37, 58]  # another subset would give other published numbers
-    np.testing.assert_array_equal(rows, labelled_rows(1437, 0.1))
-    assert set(labelled_rows(1437, 0.01)) < set(rows)
-    np.testing.assert_array_equal(labelled_rows(50, 1.0), np.arange(50))
-    assert len(labelled_rows(50, 1e-6)) == 1
+    np.testing.assert_array_equal(rows, labeled_rows(1437, 0.1))
+    assert set(labeled_rows(1437, 0.01)) < set(rows)
+    np.testing.assert_array_equal(labeled_rows(50, 1.0), np.arange(50))
+    assert len(labeled_rows(50, 1e-6)) == 1

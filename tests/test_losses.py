@@ -133,7 +133,7 @@ def test_classification_is_over_the_examples_that_have_a_label(arrays):
         np.testing.assert_array_equal(value, 0)
 
 
-def test_the_mean_over_devices_is_that_of_all_labelled_examples():
+def test_the_mean_over_devices_is_that_of_all_labeled_examples():
     """Three labels on one device, one on another, none on the third."""
     logits = jax.random.normal(jax.random.key(1), (3, 3, 4))
     labels = jnp.array([[0, 1, 2], [-1, 3, -1], [-1, -1, -1]])

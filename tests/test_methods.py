@@ -162,12 +162,12 @@ def test_a_decoder_block_enlarges_its_second_convolution_and_its_shortcut():
     def enlarged(x):
         return x.repeat(2, 1).repeat(2, 2)
 
-    def normalised(x):
+    def normalized(x):
         return (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
 
-    y = np.maximum(normalised(np.asarray(block.conv1(jnp.asarray(x)))), 0)
-    y = normalised(np.asarray(block.conv2(jnp.asarray(enlarged(y)))))
-    shortcut = normalised(enlarged(x) @ np.asarray(block.shortcut.kernel[0, 0]))
+    y = np.maximum(normalized(np.asarray(block.conv1(jnp.asarray(x)))), 0)
+    y = normalized(np.asarray(block.conv2(jnp.asarray(enlarged(y)))))
+    shortcut = normalized(enlarged(x) @ np.asarray(block.shortcut.kernel[0, 0]))
     found = block(jnp.asarray(x), views=1)
     assert found.shape == (3, 8, 8, 2)
     np.testing.assert_allclose(found, np.maximum(y + shortcut, 0), rtol=1e-4, atol=1e-5)

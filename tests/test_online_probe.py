@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_evaluation import NORMALISATION, arrays_of
+from test_evaluation import NORMALIZATION, arrays_of
 
 from sidae_jax import data
 from sidae_jax.config import pretraining
@@ -30,7 +30,7 @@ def make(name):
 
 
 def save(folder, settings, method):
-    metadata = {"config": settings.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    metadata = {"config": settings.to_dict(), "normalization": dataclasses.asdict(NORMALIZATION)}
     with checkpoint.Checkpoints(folder, read_only=False) as saved:
         saved.save(7, arrays_of(method), {"step": 7, "epoch": 1.0, **metadata}, scheduled=True)
     return folder
@@ -48,7 +48,7 @@ def test_it_is_the_accuracy_of_the_runs_own_classifier_in_evaluation_mode(name, 
     settings, method = make(name)
     (record,) = evaluate(online(), str(save(tmp_path, settings, method)))
     test = data.load("digits", SPLITS["test_split"])
-    x = (test.images / np.float32(255) - np.float32(NORMALISATION.mean)) / np.float32(NORMALISATION.std)
+    x = (test.images / np.float32(255) - np.float32(NORMALIZATION.mean)) / np.float32(NORMALIZATION.std)
     logits = method.classifier(method.encoder.backbone(jnp.asarray(x, jnp.float32), views=0), views=0)
     assert record["accuracy"] == pytest.approx(np.mean(np.asarray(logits).argmax(1) == test.labels))
     assert record["step"] == 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.manifold
 from flax import nnx
-from test_evaluation import NORMALISATION, arrays_of, save
+from test_evaluation import NORMALIZATION, arrays_of, save
 
 from sidae_jax import data
 from sidae_jax.config import pretraining
@@ -32,8 +32,8 @@ def images():
     return data.load("digits", "test")
 
 
-def normalised(images):
-    return np.asarray((images / 255 - NORMALISATION.mean) / NORMALISATION.std, np.float32)
+def normalized(images):
+    return np.asarray((images / 255 - NORMALIZATION.mean) / NORMALIZATION.std, np.float32)
 
 
 def seen(made, x):
@@ -57,7 +57,7 @@ def seen(made, x):
 
 @pytest.mark.parametrize("method", WITH_DECODER)
 def test_a_reconstruction_is_what_the_training_compares_but_of_each_image_alone(method, images):
-    x = normalised(images.images[:256])
+    x = normalized(images.images[:256])
     made = METHODS[method](settings(method), None)
     if method == "vae":  # a log variance of -20: training adds next to no noise to the mean
         bias = made.encoder.projector.linear2.bias
@@ -81,7 +81,7 @@ def save_run(workdir, made, made_by):
 @pytest.mark.parametrize(("method", "views"), [("dae", MIRRORED), ("simclr", {"p_flip": 0.4})])
 def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
     made = METHODS[method](settings(method, **views), None)
-    seen(made, normalised(images.images[:64]))
+    seen(made, normalized(images.images[:64]))
     save_run(tmp_path, made, settings(method, **views))
 
     path = pictures.write(config.pictures(), str(tmp_path))
@@ -99,12 +99,12 @@ def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
         assert len(found.reconstructions) == 0
     else:
         for part, of in enumerate((found.images, found.images[:, :, ::-1])):
-            x = pictures.reconstruct(made, normalised(of))
-            wanted = np.clip(255 * (x * NORMALISATION.std + np.array(NORMALISATION.mean)), 0, 255)
+            x = pictures.reconstruct(made, normalized(of))
+            wanted = np.clip(255 * (x * NORMALIZATION.std + np.array(NORMALIZATION.mean)), 0, 255)
             np.testing.assert_allclose(found.reconstructions[:, part], wanted, atol=0.51)
     np.testing.assert_array_equal(found.labels, images.labels)
     assert list(found.class_names) == [str(digit) for digit in range(10)]
-    features = backbones.features(backbones.Backbone(made.encoder.backbone, NORMALISATION), images.images)
+    features = backbones.features(backbones.Backbone(made.encoder.backbone, NORMALIZATION), images.images)
     assert sklearn.manifold.trustworthiness(features, found.tsne) > 0.85  # 0.5 for points at random
 
 

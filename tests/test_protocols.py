@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 from jax.sharding import Mesh
-from test_evaluation import NORMALISATION, PRETRAINING, save, state_arrays
+from test_evaluation import NORMALIZATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
@@ -30,7 +30,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def backbone():
-    metadata = {"config": PRETRAINING.to_dict(), "normalisation": dataclasses.asdict(NORMALISATION)}
+    metadata = {"config": PRETRAINING.to_dict(), "normalization": dataclasses.asdict(NORMALIZATION)}
     # statistics of other images than those it is tuned on: of the same ones the first layer's would not move
     return backbones.untrained(metadata, data.load("digits", "train[40:80]").images)
 
@@ -152,8 +152,8 @@ def test_mlp_is_linear_batchnorm_relu_linear(examples):
     parameters = (mlp.linear1.kernel, mlp.linear1.bias, mlp.linear2.kernel, mlp.linear2.bias)
     kernel1, bias1, kernel2, bias2 = (np.asarray(parameter[...]) for parameter in parameters)
     h = x @ kernel1 + bias1
-    normalised = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
-    wanted = np.maximum(normalised, 0) @ kernel2 + bias2
+    normalized = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
+    wanted = np.maximum(normalized, 0) @ kernel2 + bias2
     np.testing.assert_allclose(mlp(jnp.asarray(x), views=1), wanted, rtol=1e-4, atol=1e-5)
     assert kernel1.shape == (6, 8)
 
@@ -175,9 +175,9 @@ def test_the_mlp_probe_learns_what_a_linear_one_cannot():
 
 def test_knn_by_the_loop():
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(3, 5))
+    centers = rng.normal(size=(3, 5))
     labels = rng.integers(0, 3, 70)
-    x = (centres[labels] + 1.5 * rng.normal(size=(70, 5))).astype(np.float32)
+    x = (centers[labels] + 1.5 * rng.normal(size=(70, 5))).astype(np.float32)
     train_x, test_x = x[:50], x[50:]
 
     def predicted(example, k, temperature):
@@ -200,21 +200,21 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     before = checkpoint.arrays_sha256(backbone.arrays())
     tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
     assert checkpoint.arrays_sha256(backbone.arrays()) == before
-    found = backbones.Backbone(tuned.backbone, NORMALISATION).arrays()
+    found = backbones.Backbone(tuned.backbone, NORMALIZATION).arrays()
     for name, value in backbone.arrays().items():
         assert (found[name] != value).any(), name
 
-    start = finetune.Classifier(backbone.network, NORMALISATION, 10, streams.generator(streams.Stream.PROBE_INIT, 4))
+    start = finetune.Classifier(backbone.network, NORMALIZATION, 10, streams.generator(streams.Stream.PROBE_INIT, 4))
     kernel, bias = (np.asarray(start.linear.kernel[...], float), np.asarray(start.linear.bias[...], float))
     graphdef, state = nnx.split(backbone.network)
-    normalised = (images.images / np.float64(255) - NORMALISATION.mean) / NORMALISATION.std
-    h = np.asarray(nnx.merge(graphdef, state, copy=True)(jnp.asarray(normalised, jnp.float32), views=1), float)
+    normalized = (images.images / np.float64(255) - NORMALIZATION.mean) / NORMALIZATION.std
+    h = np.asarray(nnx.merge(graphdef, state, copy=True)(jnp.asarray(normalized, jnp.float32), views=1), float)
     p = np.exp(h @ kernel + bias)
     error = (p / p.sum(1, keepdims=True) - np.eye(10)[images.labels]) / 40
     np.testing.assert_allclose(tuned.linear.bias[...], bias - 0.3 * error.sum(0), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(tuned.linear.kernel[...], kernel - 0.3 * h.T @ error, rtol=1e-3, atol=1e-4)
     # the running statistics move by a tenth, also those of the untrained backbone, the baseline's start
-    stem = np.asarray(backbone.network.stem(jnp.asarray(normalised, jnp.float32)), float).reshape(-1, 4)
+    stem = np.asarray(backbone.network.stem(jnp.asarray(normalized, jnp.float32)), float).reshape(-1, 4)
     for found, before, batch in (
         (tuned.backbone.stem_norm.mean, backbone.network.stem_norm.mean, stem.mean(0)),
         (tuned.backbone.stem_norm.var, backbone.network.stem_norm.var, stem.var(0, ddof=1)),

@@ -54,7 +54,7 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
 def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     """Of the linear probe on CIFAR-10 after SidAE with the published settings, but for the changes."""
     task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
-    task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labelled_rows": ""}
+    task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labeled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
     run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
@@ -83,20 +83,20 @@ def folder(tmp_path_factory):
             for step, accuracy in zip((0, 20, 40), accuracies, strict=True):
                 with path.open("a") as file:
                     file.write(json.dumps({**common, "step": step, "epoch": step / 20, "accuracy": accuracy}) + "\n")
-            picture_file.write(run / "eval" / picture_file.NAME, coloured(0 if method == "simsiam" else 8))
+            picture_file.write(run / "eval" / picture_file.NAME, colored(0 if method == "simsiam" else 8))
     return folder
 
 
-def colour(kind, i):
+def color(kind, i):
     """Of one kind of picture of the image i, not close to that of another."""
     return np.array([60 * kind, 20 * i, 100 + 30 * (i % 2)])
 
 
-def coloured(reconstructed):
-    """Pictures of one colour each: kind 0 are the images, 1 and 2 their views, 3 and 4 the reconstructions."""
+def colored(reconstructed):
+    """Pictures of one color each: kind 0 are the images, 1 and 2 their views, 3 and 4 the reconstructions."""
 
     def pictures_of(kind, n=8):
-        return np.array([np.full((32, 32, 3), colour(kind, i)) for i in range(n)], np.uint8).reshape(n, 32, 32, 3)
+        return np.array([np.full((32, 32, 3), color(kind, i)) for i in range(n)], np.uint8).reshape(n, 32, 32, 3)
 
     return picture_file.Pictures(
         epoch=2.0,
@@ -114,7 +114,7 @@ TITLE = "linear probe on cifar10, 100% of the labels (50 images), 30 test images
 
 def test_means_and_standard_errors(folder):
     found = {
-        (s.measured.pretraining.label, s.measured.step): s for s in results.summarise(results.read(runs_in(folder)))
+        (s.measured.pretraining.label, s.measured.step): s for s in results.summarize(results.read(runs_in(folder)))
     }
     assert len(found) == 9
     last = found["cifar10-sidae-w0.5", 40]
@@ -125,7 +125,7 @@ def test_means_and_standard_errors(folder):
 
 
 def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_not_run(folder):
-    (table,) = tables.tables(results.summarise(results.read(runs_in(folder))))
+    (table,) = tables.tables(results.summarize(results.read(runs_in(folder))))
     assert table.title == TITLE
     on_cifar10 = [row for row in table.rows if row[1] == "cifar10"]  # others: published pre-training on STL-10
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in on_cifar10}
@@ -224,7 +224,7 @@ def test_several_probes_of_one_pretraining_count_as_one(tmp_path):
             write_results(tmp_path / f"seed{seed}", [accuracy], [40], f"probe{number}", seed=number)
 
     def last():
-        (found,) = results.summarise(results.read(runs_in(tmp_path)))
+        (found,) = results.summarize(results.read(runs_in(tmp_path)))
         return found.seeds, found.mean, found.standard_error
 
     means = [61.0, 71.0, 50.0]
@@ -238,11 +238,11 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     for seed, lr in ((0, 0.03), (1, 0.03), (2, 0.3)):
         write_config(tmp_path / f"seed{seed}", "sidae", seed=seed, lr=lr)
         write_results(tmp_path / f"seed{seed}", [0.2, 0.4, 0.6])
-    (table,) = tables.tables(results.summarise(results.read(runs_in(tmp_path))))
+    (table,) = tables.tables(results.summarize(results.read(runs_in(tmp_path))))
     found = {row[5]: row[6:10] for row in table.rows if row[0] == tmp_path.name}
     assert {settings: cells[0] for settings, cells in found.items()} == {"": "2", "lr = 0.3": "1"}
     assert (found[""][3] != "", found["lr = 0.3"][3]) == (True, "")
-    (svg,) = figures.accuracy_by_epoch(results.summarise(results.read(runs_in(tmp_path)))).values()
+    (svg,) = figures.accuracy_by_epoch(results.summarize(results.read(runs_in(tmp_path)))).values()
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 
 
@@ -250,7 +250,7 @@ def test_of_two_folders_with_the_same_name_and_seed_the_first_counts(tmp_path, c
     for run, accuracy in ((tmp_path / "a", 0.5), (tmp_path / "a" / "seed0", 0.9), (tmp_path / "a" / "seed1", 0.7)):
         write_config(run, "sidae", seed=int(run.name == "seed1"))
         write_results(run, [accuracy], [40])
-    (found,) = results.summarise(results.read(runs_in(tmp_path)))
+    (found,) = results.summarize(results.read(runs_in(tmp_path)))
     assert (found.seeds, found.mean) == (2, pytest.approx(60))
     assert f"{tmp_path}/a/seed0 has the name, seed and settings of {tmp_path}/a: it is left out" in caplog.text
     assert caplog.text.count("left out") == 1
@@ -261,20 +261,20 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.5], [40], "a")
     write_results(tmp_path, [0.6], [40], "b", features="backbone")
     write_results(tmp_path, [0.9], [40], "c", features="projector")
-    found = {s.measured.task.settings: s.mean for s in results.summarise(results.read(runs_in(tmp_path)))}
+    found = {s.measured.task.settings: s.mean for s in results.summarize(results.read(runs_in(tmp_path)))}
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
-def test_results_of_other_splits_or_labelled_rows_are_kept_apart(tmp_path):
+def test_results_of_other_splits_or_labeled_rows_are_kept_apart(tmp_path):
     write_config(tmp_path, "dae")
-    whole = {"train_split": "train", "test_split": "test", "labelled_rows_sha256": "a" * 64}
+    whole = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": "a" * 64}
     write_results(tmp_path, [0.5], [40], "before")  # without these keys
     write_results(tmp_path, [0.6], [40], "whole", **whole)
     write_results(tmp_path, [0.9], [40], "seen", **whole | {"test_split": "train[:10000]"})
     write_results(tmp_path, [0.4], [40], "last", **whole | {"train_split": "train[-50000:]"})
 
     def found():
-        made = tables.tables(results.summarise(results.read(runs_in(tmp_path))))
+        made = tables.tables(results.summarize(results.read(runs_in(tmp_path))))
         cells = {table.title: dict(zip(table.header, table.rows[0], strict=True)) for table in made}
         return {title: (row["ours, %"], row["published, %"]) for title, row in cells.items()}
 
@@ -285,8 +285,8 @@ def test_results_of_other_splits_or_labelled_rows_are_kept_apart(tmp_path):
         f"{start} (50000 images of train[-50000:]), 10000 test images": ("40.00", scaled),
     }
     assert found() == others | {PLAIN: ("55.00", exact)}
-    write_results(tmp_path, [0.2], [40], "rows", **whole | {"labelled_rows_sha256": "b" * 64})
-    rows = {f"{start}, labelled rows {12 * c} (50000 images), 10000 test images": c for c in "ab"}
+    write_results(tmp_path, [0.2], [40], "rows", **whole | {"labeled_rows_sha256": "b" * 64})
+    rows = {f"{start}, labeled rows {12 * c} (50000 images), 10000 test images": c for c in "ab"}
     ours = {"a": ("60.00", exact), "b": ("20.00", exact)}
     assert found() == others | {PLAIN: ("50.00", exact)} | {title: ours[c] for title, c in rows.items()}
 
@@ -360,7 +360,7 @@ def texts(svg):
 
 
 def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
-    summaries = results.summarise(results.read(runs_in(folder)))
+    summaries = results.summarize(results.read(runs_in(folder)))
     ((title, svg),) = figures.accuracy_by_epoch(summaries).items()
     assert title == TITLE
     labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
@@ -467,7 +467,7 @@ def test_settings_that_are_not_the_protocols_defaults_are_named_and_kept_apart(t
     for fraction, settings in ((1.0, defaults), (0.01, {**defaults, "epochs": 3, "lr": 0.1})):
         record = {**common, "label_fraction": fraction, "accuracy": 0.5, "finetune": settings}
         (tmp_path / "eval" / f"{fraction}.jsonl").write_text(json.dumps(record))
-    titles = [table.title for table in tables.tables(results.summarise(results.read(runs_in(tmp_path))))]
+    titles = [table.title for table in tables.tables(results.summarize(results.read(runs_in(tmp_path))))]
     assert [title.partition(" (")[0] for title in titles] == [
         "fine-tuning on cifar10, 1% of the labels, epochs = 3, lr = 0.1",
         "fine-tuning on cifar10, 100% of the labels",
@@ -493,7 +493,7 @@ def embedded(svg):
 
 
 def middles(mosaic, rows, columns):
-    """The colour in the middle of each of the pictures."""
+    """The color in the middle of each of the pictures."""
     height, width = (np.array(mosaic.shape[:2]) + 2) / (rows, columns)
     places = [[(int(height * (i + 0.45)), int(width * (j + 0.45))) for j in range(columns)] for i in range(rows)]
     return np.array([[mosaic[place] for place in row] for row in places])
@@ -506,13 +506,13 @@ def test_the_pictures_stand_beside_their_labels(folder):
     ((title, svg),) = pictures.augmentations(seen).items()
     assert title == "Augmentations of cifar10"
     assert texts(svg) == ["image", "first view", "second view"]
-    wanted = [[colour(kind, i) for i in range(8)] for kind in (0, 1, 2)]
+    wanted = [[color(kind, i) for i in range(8)] for kind in (0, 1, 2)]
     np.testing.assert_array_equal(middles(embedded(svg), 3, 8), wanted)
     ((title, svg),) = pictures.reconstructions(seen).items()
     runs = ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5"]  # the third has no decoder
     of_images, of_views = ([f"{run}, epoch 2, of the {what}" for run in runs] for what in ("image", "view"))
     assert " ".join(texts(svg)) == " ".join(["image", *of_images, "view", *of_views])  # long labels have two lines
-    wanted = [[colour(kind, i) for i in range(8)] for kind in (0, 3, 3, 1, 4, 4)]
+    wanted = [[color(kind, i) for i in range(8)] for kind in (0, 3, 3, 1, 4, 4)]
     np.testing.assert_array_equal(middles(embedded(svg), 6, 8), wanted)
 
 
@@ -526,8 +526,8 @@ def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
     assert len(re.findall(r'<g id="axes_\d+">', svg)) == 4  # no empty ones in the second row
 
 
-def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
-    picture_file.write(tmp_path / "whole.npz", coloured(8))
+def test_a_corrupt_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
+    picture_file.write(tmp_path / "whole.npz", colored(8))
     whole = (tmp_path / "whole.npz").read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes(byte ^ 255 for byte in whole[middle : middle + 8]) + whole[middle + 8 :]
@@ -538,7 +538,7 @@ def test_a_damaged_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
         path.write_bytes(content)
     runs = [Run(summary().measured.pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
     assert pictures.read(runs) == []
-    assert caplog.text.count("is damaged and left out") == 4
+    assert caplog.text.count("is corrupt and left out") == 4
 
 
 def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
@@ -608,12 +608,12 @@ def hostile_runs(folder):
     (run / "metrics.jsonl").write_text(
         "".join(json.dumps(record) + "\n" for record in bad) + "{\n" + "[" * 10**5 + "\n"
     )
-    np.savez(run / "eval" / picture_file.NAME, **{**vars(coloured(8)), "images": np.zeros((8, 3), np.uint8)})
+    np.savez(run / "eval" / picture_file.NAME, **{**vars(colored(8)), "images": np.zeros((8, 3), np.uint8)})
     files = [*(run / "eval").iterdir(), run / "metrics.jsonl"]
     write_config(folder / "text" / "seed0", "sidae")
     (folder / "text" / "seed0" / "eval").mkdir()
     files.append(folder / "text" / "seed0" / "eval" / picture_file.NAME)
-    np.savez(files[-1], **{**vars(coloured(8)), "views": np.full((8, 2, 32, 32, 3), "text")})
+    np.savez(files[-1], **{**vars(colored(8)), "views": np.full((8, 2, 32, 32, 3), "text")})
     return named + files
 
 
@@ -649,11 +649,11 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
         (run / "metrics.jsonl").write_text("".join(json.dumps(line | {"loss": loss}) + "\n" for loss in losses))
         picture_file.write(
             run / "eval" / picture_file.NAME,
-            dataclasses.replace(coloured(8), class_names=np.array(["_cat", "<dog>\ud800", "$x$"])),
+            dataclasses.replace(colored(8), class_names=np.array(["_cat", "<dog>\ud800", "$x$"])),
         )
     ended = report(f"--workdir={tmp_path / 'runs'}")
     assert ended.returncode == 0, ended.stderr
-    assert "damaged" not in ended.stderr
+    assert "corrupt" not in ended.stderr
     out = tmp_path / "runs" / "report"
     shown = []
     for path in sorted((out / "figures").glob("*.svg")):

@@ -27,7 +27,7 @@ def test_a_line_cut_short_is_left_out_with_a_warning(tmp_path, caplog):
     path.write_text(path.read_text() + '{"step": 40, "accu')
     results.add(path, {"step": 60, "accuracy": 0.7})
     assert [record["step"] for record in results.read(path)] == [20, 60]
-    assert f"Line 2 of {path} is damaged" in caplog.text
+    assert f"Line 2 of {path} is corrupt" in caplog.text
 
 
 def test_results_of_other_settings_are_not_mixed(tmp_path):
@@ -62,11 +62,11 @@ def test_writers_at_once_lose_nothing(tmp_path):
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe", b'{"step": "4"}', b'{"step": [1]}', b'{"step": true}', b"[" * 100_000, b'{"st']
 )
-def test_a_damaged_line_is_left_out_and_the_new_record_kept(tmp_path, line, caplog):
+def test_a_corrupt_line_is_left_out_and_the_new_record_kept(tmp_path, line, caplog):
     path = tmp_path / "eval" / "linear.jsonl"
     results.add(path, {"step": 8, "accuracy": 0.5})
     path.write_bytes(line + b"\n" + path.read_bytes())
     results.check_same_settings(path, {})
     results.add(path, {"step": 4, "accuracy": 0.25})
     assert results.read(path) == [{"step": 4, "accuracy": 0.25}, {"step": 8, "accuracy": 0.5}]
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from sidae_jax import config, mesh
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
-from sidae_jax.data.normalisation import measure
+from sidae_jax.data.normalization import measure
 from sidae_jax.methods import METHODS
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
@@ -121,7 +121,7 @@ def test_eight_devices_are_one(images, one_device, eight_devices):
 
 
 def run_in_float64(images, count, steps, monkeypatch, method="sidae", **changes):
-    """Arrays after some steps on `count` devices, with the default initialisation.
+    """Arrays after some steps on `count` devices, with the default initialization.
 
     Its float32 rounding grows a thousandfold within a few steps.
     """

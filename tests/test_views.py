@@ -16,15 +16,15 @@ LEVEL = 1 / 255
 
 @pytest.fixture(scope="module")
 def images():
-    """Smooth, saturated and noisy colour images, and a grey one: uint8 [n, 32, 32, 3]."""
+    """Smooth, saturated and noisy color images, and a gray one: uint8 [n, 32, 32, 3]."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:32, 0:32] / 31
     smooth = np.stack([x, y, 1 - x], -1) * 255
     waves = 127 + 120 * np.sin(np.stack([9 * x + 3 * y, 7 * y, 11 * x * y], -1))
     noise = rng.integers(0, 256, (32, 32, 3))
-    grey = np.repeat(rng.integers(0, 256, (32, 32, 1)), 3, -1)
+    gray = np.repeat(rng.integers(0, 256, (32, 32, 1)), 3, -1)
     flat = np.full((32, 32, 3), [250, 3, 90])
-    return np.stack([smooth, waves, noise, grey, flat]).astype(np.uint8)
+    return np.stack([smooth, waves, noise, gray, flat]).astype(np.uint8)
 
 
 def planes(image):
@@ -131,7 +131,7 @@ def test_crop_resize_and_flip(images, crop, flip):
 
 
 def test_all_together_in_torchvisions_order(images):
-    """Crop, jitter, greyscale, blur, flip."""
+    """Crop, jitter, grayscale, blur, flip."""
     image = images[1]
     order = jnp.array([2, 0, 1, 3])  # contrast, saturation, brightness; hue is neutral
     draw = neutral(
@@ -228,7 +228,7 @@ def test_views_of_an_image_depend_on_its_key_alone_and_differ(images):
     assert np.abs(again1 - x1)[:4].max(axis=(1, 2, 3)).min() > 0.01
 
 
-def test_normalisation_of_the_views(images):
+def test_normalization_of_the_views(images):
     keys = jax.random.split(jax.random.key(1), 5)
     mean, std = jnp.array([0.1, 0.2, 0.3]), jnp.array([0.5, 0.6, 0.7])
     make = jax.jit(views.make_views, static_argnums=2)

@@ -1,6 +1,6 @@
 """Table 1 of the report: a two-layer MLP on frozen features, and ResNet-18 trained with labels.
 
-With the settings of its released code, which are these methods' defaults. Beside the MLP trained afterwards stands the
+With the settings of its released code, which are these methods' defaults. Beside the MLP trained afterward stands the
 classifier that the code trains on the way.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/report_table1.py --workdir=runs/report_table1

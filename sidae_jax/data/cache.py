@@ -46,9 +46,9 @@ def load_or_build(name: str, made_from: dict, build: Callable[[], Arrays]) -> Ar
         return _read(stem, made_from)
     except FileNotFoundError:
         pass  # not built yet
-    # A damaged sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
+    # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logging.warning("The cached data %s.* is damaged and is made again: %s", stem, error)
+        logging.warning("The cached data %s.* is corrupt and is made again: %s", stem, error)
     images, labels = build()
     try:
         _write(stem, made_from, {"images": images, "labels": labels})

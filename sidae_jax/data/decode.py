@@ -37,7 +37,7 @@ def decode_image(encoded: bytes) -> UInt8[np.ndarray, "32 32 3"]:
     """Decodes a PNG or JPEG image, always with PIL, so that the numbers do not depend on OpenCV.
 
     Where the size differs from 32x32 it is resized with PIL's antialiased bilinear filter, in the
-    image's own mode; grey is repeated to three channels afterwards.
+    image's own mode; gray is repeated to three channels afterward.
 
     Returns:
       uint8 [32, 32, 3], 0..255.
@@ -60,7 +60,7 @@ def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
       images uint8 [n, 32, 32, 3] and labels int32 [n] (-1 where unlabelled).
 
     Raises:
-      UserError: a record file is damaged or cannot be read.
+      UserError: a record file is corrupt or cannot be read.
     """
     import tensorflow_datasets as tfds
 
@@ -78,7 +78,7 @@ def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
                 encoded = [record["image"] for record in records]
                 blocks = [encoded[first : first + _BLOCK] for first in range(0, len(encoded), _BLOCK)]
                 images[start:stop] = np.concatenate(list(pool.map(_decode_block, blocks)))
-    # array_record raises its own mixture for a damaged or truncated file.
+    # array_record raises its own mixture for a corrupt or truncated file.
     except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise unreadable(builder, error) from error
     return images, labels

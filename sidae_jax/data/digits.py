@@ -9,7 +9,7 @@ from sidae_jax.data.png import encode_png
 
 
 class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """1,797 grey 8x8 images of handwritten digits (Alpaydin and Kaynak, UCI, 1998).
+    """1,797 gray 8x8 images of handwritten digits (Alpaydin and Kaynak, UCI, 1998).
 
     Example i of `sklearn.datasets.load_digits` is in "test" where i % 5 == 0 (360 images) and in
     "train" elsewhere (1,437). Its values 0..16 become uint8 round(v * 255 / 16).

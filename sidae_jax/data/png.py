@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def encode_png(pixels: UInt8[np.ndarray, "h w *c"]) -> bytes:
-    """Encodes uint8 [h, w] (grey) or [h, w, 3] (RGB) as PNG."""
+    """Encodes uint8 [h, w] (gray) or [h, w, 3] (RGB) as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -15,8 +15,8 @@ from sidae_jax.data import builders, shuffle
 from sidae_jax.errors import UserError
 
 _TIMEOUT = 3  # seconds to connect, and again to answer
-# What reading a damaged archive raises; a download's SHA-256 was checked, but the disk can fail later.
-_DAMAGED = (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error)
+# What reading a corrupt archive raises; a download's SHA-256 was checked, but the disk can fail later.
+_CORRUPT = (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error)
 
 
 def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -109,7 +109,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         said = sys.stderr if builder.url_infos else io.StringIO()
         with contextlib.redirect_stdout(said), shuffle.without_tensorflow():
             builder.download_and_prepare(file_format="array_record", download_config=config)
-    except (download_manager.NonMatchingChecksumError, *_DAMAGED) as error:
+    except (download_manager.NonMatchingChecksumError, *_CORRUPT) as error:
         raise _failed(builder, error, f"delete {_downloads(builder)} and start again") from error
     except (OSError, tfds.download.DownloadError) as error:  # requests' errors are OSErrors
         if builder.is_prepared():

@@ -20,7 +20,7 @@ DATASETS = ("cifar10", "mnist", "fashion_mnist", "stl10", "digits")
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A labelled set of images, in the order of its TFDS record files.
+    """A labeled set of images, in the order of its TFDS record files.
 
     Attributes:
       images: uint8 [n, 32, 32, 3], 0..255, read-only; memory-mapped from the cache, so that a process
@@ -61,7 +61,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
         ~/tensorflow_datasets). What lies prepared there is only read.
 
     Returns:
-      The images of that slice, resized to 32x32 and grey repeated to three channels; see `Images`.
+      The images of that slice, resized to 32x32 and gray repeated to three channels; see `Images`.
 
     Raises:
       UserError: an unknown data set or split, an empty slice, a folder that is not there or cannot be

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.mesh import local_mesh, replicated, rows_sharding
 from sidae_jax.methods import METHODS
@@ -26,13 +26,13 @@ _WITHIN = {"backbone": "encoder.backbone.", "projector": "encoder."}  # a method
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network, and the normalisation of the images that it was pre-trained with.
+    """A network, and the normalization of the images that it was pre-trained with.
 
     With features = "projector" the network is the encoder, whose output is z.
     """
 
     network: ResNet18 | Encoder
-    normalisation: Normalisation
+    normalization: Normalization
     features: str = "backbone"
 
     def arrays(self) -> checkpoint.Arrays:
@@ -43,14 +43,14 @@ class Backbone:
 def restore(checkpoints: checkpoint.Checkpoints, step: int, features: str = "backbone") -> Backbone:
     """The backbone alone, every leaf of it from the checkpoint; names, shapes, dtypes and sums are compared.
 
-    Raises checkpoint.DamagedCheckpoint, and UserError where there are no such features.
+    Raises checkpoint.CorruptCheckpoint, and UserError where there are no such features.
     """
     backbone = _initial(checkpoints.metadata(step), features)
     return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[features]))
 
 
 def restore_method(checkpoints: checkpoint.Checkpoints, step: int) -> nnx.Module:
-    """The whole method, compared with the checkpoint like the backbone. Raises checkpoint.DamagedCheckpoint."""
+    """The whole method, compared with the checkpoint like the backbone. Raises checkpoint.CorruptCheckpoint."""
     return _restored(_method(checkpoints.metadata(step)), checkpoints, step, "")
 
 
@@ -87,21 +87,21 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], 
     total = None
     for start in starts:
         batch = jax.device_put(images[start : start + size], rows_sharding(mesh, size))
-        statistics = jax.device_get(_batch_statistics(graphdef, backbone.normalisation, state, batch))
+        statistics = jax.device_get(_batch_statistics(graphdef, backbone.normalization, state, batch))
         total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
     nnx.update(backbone.network, jax.tree.map(lambda value: jnp.asarray(value / len(starts)), total))
     return backbone
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all seeds
-def _batch_statistics(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.State, batch: Array) -> nnx.State:
+def _batch_statistics(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> nnx.State:
     network = nnx.merge(graphdef, state, copy=True)
-    network(normalise(batch, by), views=1)
+    network(normalize(batch, by), views=1)
     return nnx.state(network, nnx.BatchStat)
 
 
 def _initial(metadata: dict[str, Any], features: str) -> Backbone:
-    """The backbone as the run of a checkpoint's metadata initialised it."""
+    """The backbone as the run of a checkpoint's metadata initialized it."""
     encoder = _method(metadata).encoder
     method = metadata["config"]["method"]
     # a VAE's gives the mean and the logarithm of the variance of a distribution of z
@@ -110,7 +110,7 @@ def _initial(metadata: dict[str, Any], features: str) -> Backbone:
             f"config.features=projector, but the run's method, {method}, has no projector to a z: give "
             "--config.features=backbone"
         )
-    return Backbone(encoder if features == "projector" else encoder.backbone, normalisation(metadata), features)
+    return Backbone(encoder if features == "projector" else encoder.backbone, normalization(metadata), features)
 
 
 def _method(metadata: dict[str, Any]) -> nnx.Module:
@@ -118,9 +118,9 @@ def _method(metadata: dict[str, Any]) -> nnx.Module:
     return METHODS[config.method](config, None)
 
 
-def normalisation(metadata: dict[str, Any]) -> Normalisation:
+def normalization(metadata: dict[str, Any]) -> Normalization:
     """That of the pre-training's images."""
-    return Normalisation(**{key: tuple(value) for key, value in metadata["normalisation"].items()})
+    return Normalization(**{key: tuple(value) for key, value in metadata["normalization"].items()})
 
 
 def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n features"]:
@@ -143,15 +143,15 @@ def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n fea
         padded = np.zeros((_BATCH, *batch.shape[1:]), np.uint8)  # one shape, one compilation
         padded[: len(batch)] = batch
         padded = jax.device_put(padded, rows_sharding(mesh, _BATCH))
-        parts.append(np.asarray(_forward(graphdef, backbone.normalisation, state, padded))[: len(batch)])
+        parts.append(np.asarray(_forward(graphdef, backbone.normalization, state, padded))[: len(batch)])
     return np.concatenate(parts)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all checkpoints of a run
-def _forward(graphdef: nnx.GraphDef, by: Normalisation, state: nnx.State, batch: Array) -> Array:
-    return nnx.merge(graphdef, state)(normalise(batch, by), views=0)
+def _forward(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> Array:
+    return nnx.merge(graphdef, state)(normalize(batch, by), views=0)
 
 
-def normalise(images: UInt8[Array, "n 32 32 3"], by: Normalisation) -> Float[Array, "n 32 32 3"]:
-    """As the train step normalises the image."""
+def normalize(images: UInt8[Array, "n 32 32 3"], by: Normalization) -> Float[Array, "n 32 32 3"]:
+    """As the train step normalizes the image."""
     return (images.astype(np.float32) / 255 - np.float32(by.mean)) / np.float32(by.std)

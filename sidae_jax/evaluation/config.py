@@ -21,7 +21,7 @@ def protocol(name: str) -> ConfigDict:
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
-            "seed": 0,  # of initial values and order; the labelled subset is always the same
+            "seed": 0,  # of initial values and order; the labeled subset is always the same
             **({"features": "backbone"} if chosen.frozen else {}),  # or projector
             chosen.section: dataclasses.asdict(chosen.settings()),
         }

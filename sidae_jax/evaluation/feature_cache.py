@@ -20,10 +20,10 @@ def cached_features(
 ) -> Float[np.ndarray, "n features"]:
     """The features of `images`, read from `folder` where they were made from the same weights and images.
 
-    `name` is for people; the file is named after it and the SHA-256 of what the features follow from. A damaged
+    `name` is for people; the file is named after it and the SHA-256 of what the features follow from. A corrupt
     file is made again, with a warning.
     """
-    made_from = [arrays_sha256(backbone.arrays()), images.sha256(), repr(backbone.normalisation)]
+    made_from = [arrays_sha256(backbone.arrays()), images.sha256(), repr(backbone.normalization)]
     key = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:16]
     path, sidecar = folder / f"{name}-{key}.npy", folder / f"{name}-{key}.json"
     if path.exists() and sidecar.exists():
@@ -33,7 +33,7 @@ def cached_features(
                 return np.load(io.BytesIO(found), allow_pickle=False)
             raise ValueError("its checksum does not match")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logging.warning("The cached features %s are damaged (%s) and are made again.", path, error)
+            logging.warning("The cached features %s are corrupt (%s) and are made again.", path, error)
     result = features(backbone, images.images)
     file = io.BytesIO()
     np.save(file, result, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""The weighted nearest neighbours of Wu et al. (2018), on frozen features: no training, no setting to tune."""
+"""The weighted nearest neighbors of Wu et al. (2018), on frozen features: no training, no setting to tune."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,10 +15,10 @@ def accuracy(
     settings: KnnSettings,
 ) -> float:
     """The share of test examples for whose label the k most similar training examples have the greatest weight."""
-    neighbours = KNeighborsClassifier(
+    neighbors = KNeighborsClassifier(
         min(settings.k, len(train)),
         weights=lambda distances: np.exp((1 - distances) / settings.temperature),  # sklearn's is 1 - cosine
         algorithm="brute",
         metric="cosine",
     )
-    return float(neighbours.fit(train, train_labels).score(test, test_labels))
+    return float(neighbors.fit(train, train_labels).score(test, test_labels))

@@ -26,7 +26,7 @@ def train_probe(
     """
     key = jax.random.key(seed)
     initial, order = streams.fold(key, Stream.PROBE_INIT), streams.fold(key, Stream.PROBE_ORDER)
-    bound = features.shape[1] ** -0.5  # PyTorch's initialisation of a linear layer
+    bound = features.shape[1] ** -0.5  # PyTorch's initialization of a linear layer
     shapes = {"kernel": (features.shape[1], classes), "bias": (classes,)}
     layer = {
         name: jax.random.uniform(jax.random.fold_in(initial, i), shape, minval=-bound, maxval=bound)
@@ -69,9 +69,9 @@ def logits(layer: dict[str, Array], features: Float[Array, "n d"]) -> Float[Arra
 
 def accuracy(layer: dict[str, Array], features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit is their label's."""
-    return share_right(logits(layer, jnp.asarray(features)), labels)
+    return accuracy_of(logits(layer, jnp.asarray(features)), labels)
 
 
-def share_right(logits: Float[Array, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
+def accuracy_of(logits: Float[Array, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit is their label's."""
     return float(np.mean(np.argmax(np.asarray(logits), -1) == labels))

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Float, Int
 
 from sidae_jax import streams
-from sidae_jax.evaluation.linear_probe import share_right
+from sidae_jax.evaluation.linear_probe import accuracy_of
 from sidae_jax.evaluation.settings import MlpSettings
 from sidae_jax.evaluation.training import train
 from sidae_jax.networks.heads import Mlp
@@ -27,7 +27,7 @@ def train_mlp(
 
 def accuracy(mlp: Mlp, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit, in evaluation mode, is their label's."""
-    return share_right(mlp(jnp.asarray(features), views=0), labels)
+    return accuracy_of(mlp(jnp.asarray(features), views=0), labels)
 
 
 @functools.lru_cache

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation.backbone import Backbone, normalisation, restore_method
-from sidae_jax.evaluation.linear_probe import share_right
+from sidae_jax.evaluation.backbone import Backbone, normalization, restore_method
+from sidae_jax.evaluation.linear_probe import accuracy_of
 from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.runs.checkpoint import Checkpoints
 
@@ -52,11 +52,11 @@ def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) ->
 
 
 def restore(checkpoints: Checkpoints, step: int) -> Classified:
-    """The backbone of a checkpoint and its classifier. Raises checkpoint.DamagedCheckpoint."""
-    method, by = restore_method(checkpoints, step), normalisation(checkpoints.metadata(step))
-    return Classified(network=method.encoder.backbone, normalisation=by, classifier=method.classifier)
+    """The backbone of a checkpoint and its classifier. Raises checkpoint.CorruptCheckpoint."""
+    method, by = restore_method(checkpoints, step), normalization(checkpoints.metadata(step))
+    return Classified(network=method.encoder.backbone, normalization=by, classifier=method.classifier)
 
 
 def accuracy(backbone: Classified, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
     """The share of examples whose largest logit, in evaluation mode, is their label's."""
-    return share_right(backbone.classifier(jnp.asarray(features), views=0), labels)
+    return accuracy_of(backbone.classifier(jnp.asarray(features), views=0), labels)

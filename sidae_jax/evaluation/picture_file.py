@@ -39,7 +39,7 @@ def write(path: pathlib.Path, pictures: Pictures) -> None:
 
 
 def read(path: pathlib.Path) -> Pictures:
-    """What `write` wrote. Raises OSError, or ValueError or KeyError where the file is damaged."""
+    """What `write` wrote. Raises OSError, or ValueError or KeyError where the file is corrupt."""
     try:
         arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         found = {field.name: arrays[field.name] for field in dataclasses.fields(Pictures)}

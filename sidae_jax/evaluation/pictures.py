@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
 from sidae_jax.config import view_settings
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
@@ -34,7 +34,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         step = pretrained.steps(checkpoints)[-1]
         metadata = pretrained.whole(checkpoints.metadata, step)
         method = pretrained.whole(lambda step: backbones.restore_method(checkpoints, step), step)
-    pretraining, normalisation = ConfigDict(metadata["config"]), backbones.normalisation(metadata)
+    pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization(metadata)
     test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
     if len(test.images) < _SHOWN:
         raise UserError(
@@ -45,16 +45,16 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
     images = np.asarray(test.images[:_SHOWN])
     keys = jax.random.split(streams.fold(jax.random.key(0), Stream.PICTURES), len(images))
-    mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
+    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     x, x1, x2 = jax.jit(make_views, static_argnums=2)(keys, images, view_settings(pretraining), mean, std)
     reconstructions = reconstruct(method, np.concatenate([x, x1]))
-    backbone = backbones.Backbone(method.encoder.backbone, normalisation)
+    backbone = backbones.Backbone(method.encoder.backbone, normalization)
     features = backbones.features(backbone, np.asarray(test.images[:_PROJECTED]))
     pictures = Pictures(
         epoch=float(metadata["epoch"]),
         images=images,
-        views=_pixels(np.stack([x1, x2], 1), normalisation),
-        reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalisation),
+        views=_pixels(np.stack([x1, x2], 1), normalization),
+        reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalization),
         tsne=_project(features),
         labels=np.asarray(test.labels[:_PROJECTED]),
         class_names=np.array(test.class_names),
@@ -79,6 +79,6 @@ def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]
         return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
 
 
-def _pixels(normalised: Float[np.ndarray, "*n 32 32 3"], by: Normalisation) -> UInt8[np.ndarray, "*n 32 32 3"]:
-    """The other way round than evaluation.backbone.normalise; what lies outside 0..255 is cut off."""
-    return np.clip(255 * (normalised * np.float32(by.std) + np.float32(by.mean)), 0, 255).round().astype(np.uint8)
+def _pixels(normalized: Float[np.ndarray, "*n 32 32 3"], by: Normalization) -> UInt8[np.ndarray, "*n 32 32 3"]:
+    """The other way round than evaluation.backbone.normalize; what lies outside 0..255 is cut off."""
+    return np.clip(255 * (normalized * np.float32(by.std) + np.float32(by.mean)), 0, 255).round().astype(np.uint8)

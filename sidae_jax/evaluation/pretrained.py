@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sidae_jax.errors import UserError
-from sidae_jax.runs.checkpoint import Checkpoints, DamagedCheckpoint
+from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ def steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
 
 
 def whole(read: Callable[[int], T], step: int) -> T:
-    """read(step); raises UserError where that checkpoint is damaged."""
+    """read(step); raises UserError where that checkpoint is corrupt."""
     try:
         return read(step)
-    except DamagedCheckpoint as error:
+    except CorruptCheckpoint as error:
         raise UserError(f"{error}: put back a copy; linear_eval can evaluate another one, by --step") from error

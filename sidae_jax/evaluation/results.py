@@ -47,7 +47,7 @@ def _lines(path: pathlib.Path) -> list[Record]:
                 raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is damaged and left out: %s", number, path, error)
+            logging.warning("Line %d of %s is corrupt and left out: %s", number, path, error)
     return records
 
 
@@ -81,7 +81,7 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def print_table(title: str, records: list[Record]) -> None:
-    """Accuracy in per cent by checkpoint; step 0 is the untrained backbone."""
+    """Accuracy in percent by checkpoint; step 0 is the untrained backbone."""
     table = rich.table.Table()
     for column in ("step", "epoch", "accuracy %", "above untrained", "seconds"):
         table.add_column(column, justify="right")

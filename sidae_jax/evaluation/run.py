@@ -15,7 +15,7 @@ from sidae_jax.evaluation.backbone import Backbone, restore, untrained
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import MEASURES, Examples
 from sidae_jax.evaluation.settings import PROTOCOLS, task_title
-from sidae_jax.evaluation.subset import labelled_rows
+from sidae_jax.evaluation.subset import labeled_rows
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.files import open_folder
 
@@ -85,8 +85,8 @@ class _Evaluation:
         self.data_dir = data_dir
         self.feature_folder = feature_folder
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
-        rows = labelled_rows(len(self.train.labels), config.label_fraction)
-        self.labelled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
+        rows = labeled_rows(len(self.train.labels), config.label_fraction)
+        self.labeled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
         self.settings = {
             "protocol": config.protocol,
             "dataset": dataset,
@@ -96,7 +96,7 @@ class _Evaluation:
             "seed": config.seed,
             "n_train": len(rows),
             "n_test": len(self.test.labels),
-            "labelled_rows_sha256": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
+            "labeled_rows_sha256": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
             **({"features": config.features} if self.protocol.frozen else {}),
             self.protocol.section: config[self.protocol.section].to_dict(),
         }
@@ -119,7 +119,7 @@ class _Evaluation:
             name_of_file = f"{self.dataset}-{split}-{name}" + ("-projector" if backbone.features == "projector" else "")
             return Examples(images, lambda: cached_features(self.feature_folder, name_of_file, backbone, images))
 
-        train, test = examples(f"train-{config.label_fraction:g}", self.labelled), examples("test", self.test)
+        train, test = examples(f"train-{config.label_fraction:g}", self.labeled), examples("test", self.test)
         settings = self.protocol.settings(**config[self.protocol.section])
         measured = MEASURES[config.protocol](backbone, train, test, settings, config.seed)
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the backbone has changed"

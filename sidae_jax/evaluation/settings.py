@@ -32,7 +32,7 @@ class MlpSettings:
 
 @dataclasses.dataclass(frozen=True)
 class KnnSettings:
-    """k: neighbours, at most the number of training examples; temperature T: of their weights exp(cosine / T)."""
+    """k: neighbors, at most the number of training examples; temperature T: of their weights exp(cosine / T)."""
 
     k: int = 200
     temperature: float = 0.07

@@ -9,7 +9,7 @@ from sidae_jax.streams import Stream
 _SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)
 
 
-def labelled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
+def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
     """The rows, ascending, of round(fraction * n) examples, at least one, drawn once for all runs."""
     count = max(1, round(fraction * n))
-    return np.sort(streams.generator(Stream.LABELLED_SUBSET, _SEED).permutation(n)[:count])
+    return np.sort(streams.generator(Stream.LABELED_SUBSET, _SEED).permutation(n)[:count])

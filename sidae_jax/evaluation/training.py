@@ -27,7 +27,7 @@ def train(
     seed: int,
     what: str,
 ) -> nnx.Module:
-    """`network` after so many epochs of minimising the cross-entropy of its logits; the one given is left as it is.
+    """`network` after so many epochs of minimizing the cross-entropy of its logits; the one given is left as it is.
 
     network(inputs[rows], views) -> Float[rows, classes], in training mode with views=1 and in evaluation mode with 0.
     Every epoch goes through all examples in a new order. Its last batch may be smaller than the others, and fewer

@@ -10,7 +10,7 @@ from sidae_jax.streams import Stream
 
 
 class Batch(NamedTuple):
-    """Images and two augmented views of each, all normalised; labels are -1 where there is none."""
+    """Images and two augmented views of each, all normalized; labels are -1 where there is none."""
 
     x: Float[Array, "n 32 32 3"]
     x1: Float[Array, "n 32 32 3"]

@@ -1,4 +1,4 @@
-"""Batch normalisation as PyTorch defines it, over the batch of all devices, with several views in one call."""
+"""Batch normalization as PyTorch defines it, over the batch of all devices, with several views in one call."""
 
 import functools
 
@@ -12,11 +12,11 @@ _EPSILON = 1e-5
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over all axes but the last, epsilon 1e-5.
+    """Batch normalization over all axes but the last, epsilon 1e-5.
 
     In training the batch may hold several views, one after another along the first axis; each view has its
     own statistics, as if the network had been called once a view. With `axis_name` the statistics are those
-    of the batch over all devices of that mapped axis. Running statistics move by 1 - momentum towards each
+    of the batch over all devices of that mapped axis. Running statistics move by 1 - momentum toward each
     view's in turn, with the unbiased variance, as in PyTorch (whose `momentum` is 1 minus this one).
     """
 
@@ -35,7 +35,7 @@ class BatchNorm(nnx.Module):
         if views == 0:
             return _apply(x, self.mean[...], lax.rsqrt(self.var[...] + _EPSILON) * scale, bias)
         by_view = x.reshape(views, x.shape[0] // views, *x.shape[1:])
-        y, mean, var = _normalise(by_view, scale, bias, self.axis_name)
+        y, mean, var = _normalize(by_view, scale, bias, self.axis_name)
         self._update_running(mean, var, _count(by_view, self.axis_name))
         return y.reshape(x.shape)
 
@@ -49,17 +49,17 @@ class BatchNorm(nnx.Module):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(
+def _normalize(
     x: Float[Array, "v n *hw c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
 ) -> tuple[Float[Array, "v n *hw c"], Float[Array, "v c"], Float[Array, "v c"]]:
     """(y, mean and biased variance of each view); no gradient flows through the statistics that are returned.
 
     With a gradient of its own, which keeps x alone: differentiated by JAX it would keep x - mean and more beside it.
     """
-    return _normalise_forward(x, scale, bias, axis_name)[0]
+    return _normalize_forward(x, scale, bias, axis_name)[0]
 
 
-def _normalise_forward(x, scale, bias, axis_name):
+def _normalize_forward(x, scale, bias, axis_name):
     axes = _pixels(x)
     mean, square = x.mean(axes), jnp.square(x).mean(axes)
     if axis_name is not None:
@@ -69,7 +69,7 @@ def _normalise_forward(x, scale, bias, axis_name):
     return (_apply(x, mean, rstd * scale, bias), mean, var), (x, scale, mean, rstd)
 
 
-def _normalise_backward(axis_name, residuals, cotangents):
+def _normalize_backward(axis_name, residuals, cotangents):
     """With u = (x - mean) / std: dx = scale / std (dy - mean(dy) - u mean(dy u)), means over the view's batch."""
     x, scale, mean, rstd = residuals
     dy, _, _ = cotangents
@@ -84,7 +84,7 @@ def _normalise_backward(axis_name, residuals, cotangents):
     return dx, sum_dyu.sum(0), sum_dy.sum(0)
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+_normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def _apply(x, mean, factor, bias):

@@ -14,7 +14,7 @@ class Decoder(nnx.Module):
     """d -> 1x1x512 -> 2x2x256 -> 4x4x128 -> 8x8x64 -> 16x16x64 -> 32x32x3 at the standard width of 64.
 
     BN and ReLU between the layers mirror the encoder (the paper names no norm); none after the last, since the
-    images it reconstructs are normalised.
+    images it reconstructs are normalized.
     """
 
     def __init__(self, d: int, *, width: int, axis_name: str | None, rng: np.random.Generator):

@@ -15,7 +15,7 @@ from sidae_jax.networks.conv import conv2d, conv_transpose2d
 class Conv(nnx.Module):
     """k x k convolution without bias, padding (k - 1) / 2.
 
-    Initialised kaiming normal (fan-out, ReLU), as PyTorch's ResNet is, or with PyTorch's default for a convolution.
+    Initialized kaiming normal (fan-out, ReLU), as PyTorch's ResNet is, or with PyTorch's default for a convolution.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Conv(nnx.Module):
 
 
 class ConvTranspose(nnx.Module):
-    """Transposed convolution 3x3, stride 2, padding 1, output padding 1, with PyTorch's default initialisation.
+    """Transposed convolution 3x3, stride 2, padding 1, output padding 1, with PyTorch's default initialization.
 
     PyTorch takes the number of *output* channels for the fan of a transposed convolution.
     """
@@ -50,7 +50,7 @@ class ConvTranspose(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """x @ kernel + bias with PyTorch's default initialisation."""
+    """x @ kernel + bias with PyTorch's default initialization."""
 
     def __init__(self, c: int, f: int, *, use_bias: bool = True, rng: np.random.Generator):
         bound = c**-0.5

@@ -15,7 +15,7 @@ class ResidualDecoder(nnx.Module):
     """d -> 4x4x512 -> 8x8x256 -> 16x16x128 -> 32x32x64 -> 32x32x64 -> 32x32x3 at the standard width of 64.
 
     A linear layer, four stages of two residual blocks, and a 3x3 convolution without bias; none after it, since the
-    images it reconstructs are normalised. All have PyTorch's default initial values.
+    images it reconstructs are normalized. All have PyTorch's default initial values.
     """
 
     def __init__(self, d: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
@@ -60,5 +60,5 @@ class DecoderBlock(nnx.Module):
 
 
 def _enlarge(x: Float[Array, "n h w c"], scale: int) -> Float[Array, "n h2 w2 c"]:
-    """Each pixel `scale` times in both directions: nearest neighbours."""
+    """Each pixel `scale` times in both directions: nearest neighbors."""
     return x if scale == 1 else jnp.repeat(jnp.repeat(x, scale, axis=1), scale, axis=2)

@@ -65,7 +65,7 @@ def main() -> None:
         from sidae_jax.report import figures, pictures, tables, training
     except ImportError as error:
         raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
-    summaries = results.summarise(rows)
+    summaries = results.summarize(rows)
     made = tables.tables(summaries)
     curves = figures.accuracy_by_epoch(summaries) | figures.accuracy_by_weight(summaries)
     curves |= figures.accuracy_by_dimension(summaries) | training.training_curves(runs)

@@ -16,7 +16,7 @@ from sidae_jax.report.results import Summary, Task, by_run
 from sidae_jax.report.runs import Pretraining
 from sidae_jax.report.tables import is_published, of_the_backbone, published
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; markers for print
+# Okabe and Ito's colors, which color-blind readers tell apart; markers for print
 STYLES = [
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X")),
@@ -175,14 +175,14 @@ def plain(text: str) -> str:
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
-def _draw(axes, points, label, colour, marker) -> None:
+def _draw(axes, points, label, color, marker) -> None:
     """(x, summary) points as a line with its band."""
     x = [x for x, _ in points]
     mean = [s.mean for _, s in points]
     error = [s.standard_error or 0.0 for _, s in points]
-    axes.plot(x, mean, color=colour, marker=marker, markersize=5, label=label)
+    axes.plot(x, mean, color=color, marker=marker, markersize=5, label=label)
     low, high = ([m + sign * e for m, e in zip(mean, error, strict=True)] for sign in (-1, 1))
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def new_figure() -> tuple[Figure, Axes]:

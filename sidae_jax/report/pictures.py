@@ -1,4 +1,4 @@
-"""Pictures of what was seen and learnt, from the pictures.npz of runs: views, reconstructions, t-SNE projections."""
+"""Pictures of what was seen and learned, from the pictures.npz of runs: views, reconstructions, t-SNE projections."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from sidae_jax.report.figures import plain, to_svg
 from sidae_jax.report.reference import printable
 from sidae_jax.report.runs import Run, short
 
-# Paul Tol's colours "muted", which colour-blind readers tell apart, and a marker each
+# Paul Tol's colors "muted", which color-blind readers tell apart, and a marker each
 _CLASSES = [
     *(("#332288", "o"), ("#CC6677", "s"), ("#117733", "^"), ("#88CCEE", "D"), ("#882255", "v")),
     *(("#DDCC77", "P"), ("#44AA99", "X"), ("#AA4499", "<"), ("#999933", ">"), ("#777777", "*")),
@@ -23,7 +23,7 @@ _GAP = 2  # white pixels between two images
 
 
 def read(runs: Iterable[Run]) -> list[tuple[Run, Pictures]]:
-    """Those of the first seed of each run that has some; a damaged file is left out, with a warning."""
+    """Those of the first seed of each run that has some; a corrupt file is left out, with a warning."""
     found = {}
     for run in sorted(runs, key=lambda run: run.seed):
         path = run.folder / "eval" / picture_file.NAME
@@ -32,7 +32,7 @@ def read(runs: Iterable[Run]) -> list[tuple[Run, Pictures]]:
         try:
             found[run.name] = (run, _checked(picture_file.read(path)))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is damaged and left out: %s", path, short(error))
+            logging.warning("%s is corrupt and left out: %s", path, short(error))
     return [found[name] for name in sorted(found)]
 
 
@@ -82,7 +82,7 @@ def reconstructions(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
 
 
 def projections(found: Sequence[tuple[Run, Pictures]]) -> dict[str, str]:
-    """Title -> SVG: the features of test images by t-SNE, coloured by class, a panel a run (report, Figures 1, 2)."""
+    """Title -> SVG: the features of test images by t-SNE, colored by class, a panel a run (report, Figures 1, 2)."""
     figures = {}
     for dataset in sorted({run.dataset for run, _ in found}):
         panels = [(run, seen) for run, seen in found if run.dataset == dataset]
@@ -138,8 +138,8 @@ def _grid(rows: list[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
 
 def _scatter(axes, seen: Pictures) -> None:
     for i, name in enumerate(seen.class_names):
-        colour, marker = _CLASSES[i % len(_CLASSES)]
+        color, marker = _CLASSES[i % len(_CLASSES)]
         points = seen.tsne[seen.labels == i]
-        axes.scatter(*points.T, s=14, color=colour, marker=marker, linewidths=0, label=plain(printable(str(name))))
+        axes.scatter(*points.T, s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -19,7 +19,7 @@ from sidae_jax.report.runs import MOST_EPOCHS, Pretraining, Run, integer, number
 class Task:
     """What an accuracy is of. settings: those of the protocol that are not its defaults, as text.
 
-    labelled_rows: a hash of the rows that kept their labels, where results of other rows are beside; else "".
+    labeled_rows: a hash of the rows that kept their labels, where results of other rows are beside; else "".
     """
 
     protocol: str
@@ -30,14 +30,14 @@ class Task:
     n_test: int
     train_split: str
     test_split: str
-    labelled_rows: str
+    labeled_rows: str
 
     @property
     def title(self) -> str:
         """linear probe on cifar10, 1% of the labels, lr = 0.1 (500 images), 10000 test images."""
         name = task_title(self.protocol, self.evaluated_on, self.label_fraction)
         settings = f", {self.settings}" if self.settings else ""
-        settings += f", labelled rows {self.labelled_rows[:12]}" if self.labelled_rows else ""
+        settings += f", labeled rows {self.labeled_rows[:12]}" if self.labeled_rows else ""
         train = "" if self.train_split == "train" else f" of {self.train_split}"
         test = "" if self.test_split == "test" else f" of {self.test_split}"
         return f"{name}{settings} ({self.n_train} images{train}), {self.n_test} test images{test}"
@@ -55,7 +55,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Accuracies in per cent over `seeds` pre-trainings; the standard error (n - 1 in its variance) needs two."""
+    """Accuracies in percent over `seeds` pre-trainings; the standard error (n - 1 in its variance) needs two."""
 
     measured: Measured
     seeds: int
@@ -65,7 +65,7 @@ class Summary:
 
 Row = tuple[Measured, int, float]
 # what records made before these keys were measured on
-_BEFORE = {"train_split": "train", "test_split": "test", "labelled_rows_sha256": ""}
+_BEFORE = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": ""}
 
 
 def read(found: Iterable[Run]) -> list[Row]:
@@ -81,33 +81,33 @@ def read(found: Iterable[Run]) -> list[Row]:
                     rows.append((_measured(run, record), run.seed, number(record, "accuracy", 0.0, 1.0)))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     logging.warning("A line of %s is no result and left out: %s", path, short(error))
-    return _apart_by_labelled_rows(rows)
+    return _apart_by_labeled_rows(rows)
 
 
-def _apart_by_labelled_rows(rows: list[Row]) -> list[Row]:
-    """The labelled rows stay in the tasks whose data have results of several; others need not be told apart."""
+def _apart_by_labeled_rows(rows: list[Row]) -> list[Row]:
+    """The labeled rows stay in the tasks whose data have results of several; others need not be told apart."""
     seen = {}
     for measured, *_ in rows:
-        seen.setdefault(_data(measured.task), set()).update(filter(None, [measured.task.labelled_rows]))
+        seen.setdefault(_data(measured.task), set()).update(filter(None, [measured.task.labeled_rows]))
 
     def told(measured):
         if len(seen[_data(measured.task)]) > 1:
             return measured
-        return dataclasses.replace(measured, task=dataclasses.replace(measured.task, labelled_rows=""))
+        return dataclasses.replace(measured, task=dataclasses.replace(measured.task, labeled_rows=""))
 
     return [(told(measured), *rest) for measured, *rest in rows]
 
 
 def _data(task: Task) -> Task:
     """What the protocols have in common: the data set and what of it was used, but for the rows."""
-    return dataclasses.replace(task, protocol="", settings="", labelled_rows="")
+    return dataclasses.replace(task, protocol="", settings="", labeled_rows="")
 
 
 def _records(path: pathlib.Path) -> list[results.Record]:
     try:
         return results.read(path)
     except (OSError, ValueError, RecursionError) as error:
-        logging.warning("%s is damaged and left out: %s", path, short(error))
+        logging.warning("%s is corrupt and left out: %s", path, short(error))
         return []
 
 
@@ -122,7 +122,7 @@ def _measured(run: Run, record: results.Record) -> Measured:
         n_test=integer(record, "n_test", 1),
         train_split=printable(text(record, "train_split")),
         test_split=printable(text(record, "test_split")),
-        labelled_rows=printable(text(record, "labelled_rows_sha256")),
+        labeled_rows=printable(text(record, "labeled_rows_sha256")),
     )
     return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0, MOST_EPOCHS))
 
@@ -134,7 +134,7 @@ def _settings(record: dict[str, Any]) -> str:
     return ", ".join(setting(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 
 
-def summarise(rows: Iterable[Row]) -> list[Summary]:
+def summarize(rows: Iterable[Row]) -> list[Summary]:
     """One for each thing measured, in a fixed order.
 
     Several results of one pre-training (probes with several seeds) are averaged first: they count as one.

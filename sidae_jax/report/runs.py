@@ -1,4 +1,4 @@
-"""The runs under a folder. What is not a run of this program, or is damaged, is left out with a warning."""
+"""The runs under a folder. What is not a run of this program, or is corrupt, is left out with a warning."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def runs(folder: pathlib.Path) -> list[Run]:
             run = _run(path, folder)
         # RecursionError: brackets in brackets, thousands of them
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            logging.warning("%s is not the config.json of a run, or damaged; it is left out: %s", path, short(error))
+            logging.warning("%s is not the config.json of a run, or corrupt; it is left out: %s", path, short(error))
             continue
         first = found.setdefault((run.pretraining, run.seed), run)
         if first is not run:

@@ -37,7 +37,7 @@ class Table:
 
 
 def published() -> list[dict[str, Any]]:
-    """The papers' figures, in per cent: published.json."""
+    """The papers' figures, in percent: published.json."""
     return json.loads(importlib.resources.files("sidae_jax.report").joinpath("published.json").read_text())
 
 

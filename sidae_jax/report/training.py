@@ -31,10 +31,10 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
         if not logged:
             break
         figure, axes = new_figure()
-        for (name, seeds), (colour, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
+        for (name, seeds), (color, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
             for i, records in enumerate(seeds):
                 epochs, values = [r["epoch"] for r in records], [r[key] for r in records]
-                axes.plot(epochs, values, color=colour, linewidth=1, label=None if i else plain(name))
+                axes.plot(epochs, values, color=color, linewidth=1, label=None if i else plain(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[heading] = finish(figure, axes, ylabel=key)
@@ -46,7 +46,7 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
     try:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     except (OSError, ValueError) as error:
-        logging.warning("%s is damaged and left out: %s", path, short(error))
+        logging.warning("%s is corrupt and left out: %s", path, short(error))
         return []
     records = []
     for i, line in enumerate(lines, start=1):
@@ -57,7 +57,7 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
             epoch = number(record, "epoch", 0.0, MOST_EPOCHS)
             records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in ("loss", "feature_std")}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is damaged and left out: %s", i, path, short(error))
+            logging.warning("Line %d of %s is corrupt and left out: %s", i, path, short(error))
     return records
 
 

@@ -24,7 +24,7 @@ Arrays = dict[str, np.ndarray]
 _SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
 
 
-class DamagedCheckpoint(Exception):
+class CorruptCheckpoint(Exception):
     """A checkpoint that can not be read, or whose arrays are not those that were saved."""
 
 
@@ -100,71 +100,71 @@ class Checkpoints:
         return self.directory / f".scheduled-{step}"
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was saved beside the arrays of `step`. Raises DamagedCheckpoint."""
+        """What was saved beside the arrays of `step`. Raises CorruptCheckpoint."""
         metadata = dict(self._read(step, metadata=ocp.args.JsonRestore()))
         if metadata.pop(_OWN_SUM, None) != _json_sha256(metadata):
-            raise DamagedCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
+            raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
         return metadata
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
         """The arrays named in `like`, with the shapes and dtypes of `like`'s values.
 
-        Raises DamagedCheckpoint where the checkpoint's names that start with one of `under` are not those of
+        Raises CorruptCheckpoint where the checkpoint's names that start with one of `under` are not those of
         `like`, or an array differs in shape or dtype from `like`'s or in any bit from what was saved.
         """
         where = self.directory / str(step)
         sums = self.metadata(step)[_SUMS]
         different = {name for name in sums if name.startswith(under)} ^ set(like)
         if different:
-            raise DamagedCheckpoint(f"{where} was saved from another network: {min(different)} is in one of the two")
+            raise CorruptCheckpoint(f"{where} was saved from another network: {min(different)} is in one of the two")
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
         request = ocp.args.PyTreeRestore(dict.fromkeys(like, 0), restore_args=as_numpy, partial_restore=True)
         arrays = self._read(step, state=request)
         for name, wanted in like.items():
             found = arrays[name]
             if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-                raise DamagedCheckpoint(
+                raise CorruptCheckpoint(
                     f"{where} holds {name} as {found.dtype}{list(found.shape)}, "
                     f"wanted is {wanted.dtype}{list(wanted.shape)}"
                 )
             if array_sha256(found) != sums[name]:
-                raise DamagedCheckpoint(f"{where}: the checksum of {name} does not match")
+                raise CorruptCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
 
     def newest_whole(self, like: dict[str, Any]) -> tuple[int, Arrays, dict[str, Any]] | None:
         """The newest step whose checkpoint is whole, its arrays and its metadata; None when there is no checkpoint.
 
-        Damaged ones after it are set aside, with a warning. Raises UserError when all are damaged; they stay where
+        Corrupt ones after it are set aside, with a warning. Raises UserError when all are corrupt; they stay where
         they are, so that the run does not start again from nothing. Collective: all processes see the same steps.
         """
         assert not self._read_only
-        damaged = {}
+        corrupt = {}
         for step in reversed(self.steps()):
             found, problem = None, None
             try:
                 found = step, self.restore(step, like), self.metadata(step)
-            except DamagedCheckpoint as error:
+            except CorruptCheckpoint as error:
                 problem = str(error)
             if problems := [text for text in processes.gather(problem) if text]:
-                damaged[step] = problems[0]
+                corrupt[step] = problems[0]
                 continue
-            for later, text in damaged.items():
+            for later, text in corrupt.items():
                 self.set_aside(later, text)
             self._temporary = {s for s in self.steps() if self._left_by_a_stop(s)}
             return found
-        if damaged:
+        if corrupt:
             raise UserError(
-                f"no checkpoint in {self.directory} can be read (the oldest: {damaged[min(damaged)]}): "
+                f"no checkpoint in {self.directory} can be read (the oldest: {corrupt[min(corrupt)]}): "
                 f"put back a copy, move {self.directory.parent} away to start this seed anew, or start again with "
                 "another --workdir"
             )
         return None
 
     def set_aside(self, step: int, why: str) -> None:
-        """Take a damaged checkpoint out of the way, to a folder `.damaged-<step>` beside it. Collective."""
-        taken = (self.directory / f".damaged-{step}{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 1000))))
+        """Take a corrupt checkpoint out of the way, to a folder `.corrupt-<step>` beside it. Collective."""
+        taken = (self.directory / f".corrupt-{step}{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 1000))))
         aside = next(path for path in taken if not path.exists())
-        logging.warning("Checkpoint %d is damaged (%s); it is moved to %s.", step, why, aside)
+        logging.warning("Checkpoint %d is corrupt (%s); it is moved to %s.", step, why, aside)
         processes.gather(None)  # nobody reads it any more, and everybody has chosen the name
         if jax.process_index() == 0:
             (self.directory / str(step)).rename(aside)
@@ -174,18 +174,18 @@ class Checkpoints:
     def _left_by_a_stop(self, step):
         try:
             return not self.metadata(step)[_SCHEDULED] and not self._kept(step).exists()
-        except DamagedCheckpoint:  # an older one, which nothing needs now
+        except CorruptCheckpoint:  # an older one, which nothing needs now
             return False
 
     def _read(self, step, **item):
         try:
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
-        # Whatever orbax, tensorstore or the JSON reader make of damaged bytes.
+        # Whatever orbax, tensorstore or the JSON reader make of corrupt bytes.
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DamagedCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
+            raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
         if value is None:
-            raise DamagedCheckpoint(f"{self.directory / str(step)} has no {next(iter(item))}")
+            raise CorruptCheckpoint(f"{self.directory / str(step)} has no {next(iter(item))}")
         return value
 
     def _empty_trash(self):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sidae_jax import processes
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.workdir import Workdir
 
@@ -31,10 +31,10 @@ class SeedRun:
       diverged: why this seed is not trained any further, None while its loss and state are finite.
     """
 
-    def __init__(self, workdir: Workdir, normalisation: Normalisation, steps_per_epoch: int, *, among_others: bool):
+    def __init__(self, workdir: Workdir, normalization: Normalization, steps_per_epoch: int, *, among_others: bool):
         self.workdir = workdir
         self.config = workdir.config
-        self.normalisation = normalisation
+        self.normalization = normalization
         self.steps_per_epoch = steps_per_epoch
         self.of_seed = f" of seed {self.config.seed}" if among_others else ""
         self.diverged: str | None = None
@@ -63,7 +63,7 @@ class SeedRun:
     def state_at(self, step: int, initial: Any) -> Any | None:
         """The state saved at `step`, of the shapes of `initial`, which is that of step 0. Collective.
 
-        None where that checkpoint is damaged; it is then set aside.
+        None where that checkpoint is corrupt; it is then set aside.
         """
         if step == 0:
             return initial
@@ -73,7 +73,7 @@ class SeedRun:
         else:
             try:
                 arrays = self.checkpoints.restore(step, checkpoint.to_arrays(initial))
-            except checkpoint.DamagedCheckpoint as error:
+            except checkpoint.CorruptCheckpoint as error:
                 problem = str(error)
         self._newest = None  # its memory
         if problems := [text for text in processes.gather(problem) if text]:
@@ -115,7 +115,7 @@ class SeedRun:
             "epoch": step / self.steps_per_epoch,
             "loss": loss,
             "config": self.config.to_dict(),
-            "normalisation": dataclasses.asdict(self.normalisation),
+            "normalization": dataclasses.asdict(self.normalization),
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
         return None

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from sidae_jax import streams
-from sidae_jax.data.normalisation import Normalisation
+from sidae_jax.data.normalization import Normalization
 from sidae_jax.losses import Metrics
 from sidae_jax.mesh import AXIS
 from sidae_jax.methods.batch import Batch
@@ -100,13 +100,13 @@ def make_device_step(
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     views: ViewSettings,
-    normalisation: Normalisation,
+    normalization: Normalization,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """One device's step (state, its uint8 images, their labels, key) -> (state, metrics): the views, then the update.
 
     What is drawn for an example depends on the key, the step and the example's place in the global batch.
     """
-    mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
+    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     update = make_update(graphdef, optimizer)
 
     def device_step(
@@ -135,7 +135,7 @@ def map_stream_step(device_step: Callable, mesh: Mesh) -> Callable:
     return jax.jit(mapped, donate_argnums=0)
 
 
-def steps_a_call(mesh: Mesh) -> int:
+def steps_per_call(mesh: Mesh) -> int:
     """How many steps a call of `map_resident_step`'s function may do at most.
 
     On CPU the memory of a program's intermediate values is new in each call, and a fifth of a step's processor time
@@ -158,7 +158,7 @@ def map_resident_step(device_step: Callable, mesh: Mesh, *, several_seeds: bool 
     """As `map_stream_step`, with the whole data set on every device and an epoch's order instead of a batch.
 
     (state, all images, all labels, order [steps an epoch, batch], key, n) -> (state, metrics): `n` steps of this
-    epoch, at most `steps_a_call`, and the metrics of the last. With `several_seeds` the state, the order, the key
+    epoch, at most `steps_per_call`, and the metrics of the last. With `several_seeds` the state, the order, the key
     and the metrics have a first axis over the seeds.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
@@ -177,7 +177,7 @@ def map_resident_step(device_step: Callable, mesh: Mesh, *, several_seeds: bool 
 
     def steps(state, images, labels, order, key, n):
         arguments = (state, images, labels, order, key)
-        return once(*arguments) if steps_a_call(mesh) == 1 else repeat(once, n, *arguments)
+        return once(*arguments) if steps_per_call(mesh) == 1 else repeat(once, n, *arguments)
 
     mapped = jax.shard_map(
         steps,

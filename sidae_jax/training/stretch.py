@@ -17,7 +17,7 @@ def next_stretch(saved: Sequence[Sequence[int]], added: Sequence[bool], total: i
 
     saved: the steps of each seed's checkpoints; added: whether a seed joined others that were ahead of it.
 
-    A stop between the saves of two seeds, or damage to a newest checkpoint, leaves seeds a single checkpoint apart:
+    A stop between the saves of two seeds, or a corrupt newest checkpoint, leaves seeds a single checkpoint apart:
     all go back to the newest step that they have in common, so that the rest is done by the program that would have
     done it, to the same bits. Seeds that are further behind, or were added to a run, are trained alone until they have
     caught up. No checkpoint has to be deleted for either.

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import data, mesh, processes
 from sidae_jax.config import view_settings
-from sidae_jax.data import normalisation
+from sidae_jax.data import normalization
 from sidae_jax.errors import Diverged
 from sidae_jax.methods import METHODS
 from sidae_jax.training import feed, start, step
@@ -39,7 +39,7 @@ def train(config: ConfigDict, workdir: str) -> None:
         start.agree(config, workdirs, sha256, "resident" if run.resident else "stream")
         several = len(workdirs) > 1
         seeds = [
-            stack.enter_context(SeedRun(each, run.normalisation, run.steps_per_epoch, among_others=several))
+            stack.enter_context(SeedRun(each, run.normalization, run.steps_per_epoch, among_others=several))
             for each in workdirs
         ]
         initial = [jax.device_get(run.initial_state(seed.config)) for seed in seeds]
@@ -79,7 +79,7 @@ class _Run:
         self.devices = devices
         self.steps_per_epoch = len(images.images) // config.batch_size
         self.total = config.epochs * self.steps_per_epoch
-        self.normalisation = normalisation.measure(images.images)
+        self.normalization = normalization.measure(images.images)
         self.optimizer, self.schedule = step.make_optimizer(
             config.lr, config.momentum, config.weight_decay, self.total, config.optimizer, config.schedule
         )
@@ -95,7 +95,7 @@ class _Run:
     ) -> tuple[Callable[..., tuple[step.TrainState, Metrics]], Iterator[tuple[int, tuple[jax.Array, ...]]]]:
         """The mapped step, and for each call of it how many steps it does and what it takes beside the state."""
         config, first = self.config, stretch.start
-        device_step = step.make_device_step(self.graphdef, self.optimizer, view_settings(config), self.normalisation)
+        device_step = step.make_device_step(self.graphdef, self.optimizer, view_settings(config), self.normalization)
         orders = [feed.batch_order(len(self.images.images), config.batch_size, seed) for seed in seeds]
         key = mesh.replicated_keys(self.devices, seeds)
         if not self.resident:
@@ -103,7 +103,7 @@ class _Run:
             calls = feed.stream_calls(batches, stretch.end - first, key)
             return step.map_stream_step(device_step, self.devices), calls
         epochs = feed.resident_epochs(self.images, orders, self.steps_per_epoch, self.devices, first)
-        most = step.steps_a_call(self.devices)
+        most = step.steps_per_call(self.devices)
         sizes = feed.call_sizes(first, stretch.end, self.steps_per_epoch, config.log_every, most)
         calls = feed.resident_calls(epochs, sizes, key, self.steps_per_epoch, self.devices, first)
         return step.map_resident_step(device_step, self.devices, several_seeds=len(seeds) > 1), calls

@@ -7,7 +7,7 @@ float32-representable parameters and images, and stored as float32. SidAE(width=
 batch. Keys:
 
     init/<name>                 state dict before the first step (constants perturbed, see `perturb`)
-    x.k, x1.k, x2.k             batches k = 0, 1, 2: [6, 3, 32, 32], normalised
+    x.k, x1.k, x2.k             batches k = 0, 1, 2: [6, 3, 32, 32], normalized
     features1 z1 p1 recon1      of x1.0, training mode
     loss loss_dae loss_si       of batch 0, training mode;  grad/<name>: gradient of loss, every parameter
     losses [3], after/<name>    three SGD steps, lr = cosine(0.03, step, 10); parameters, running statistics
@@ -30,8 +30,8 @@ MEAN = np.array([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = np.array([0.2470, 0.2435, 0.2616])[:, None, None]
 
 
-def normalised(images: np.ndarray) -> np.ndarray:
-    """Pixels 0 .. 255, rounded to uint8, to normalised float32 values."""
+def normalized(images: np.ndarray) -> np.ndarray:
+    """Pixels 0 .. 255, rounded to uint8, to normalized float32 values."""
     images = np.clip(np.rint(images), 0, 255)
     return ((images / 255 - MEAN) / STD).astype(np.float32)
 
@@ -49,14 +49,14 @@ def make_batch(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.nda
         shift = tuple(rng.integers(-6, 7, 2))
         view = gain * np.roll(images, shift, (2, 3))[..., ::flip]
         views.append(view + rng.normal(0, 10, images.shape))
-    return tuple(normalised(view) for view in views)
+    return tuple(normalized(view) for view in views)
 
 
 def perturb(model: nn.Module, generator: torch.Generator) -> None:
-    """Gives every constant of the initialisation (BN scales, biases, statistics) a random value, in place.
+    """Gives every constant of the initialization (BN scales, biases, statistics) a random value, in place.
 
     The ranges keep the three steps well conditioned in float32 (scales of 0.5 to 1.5 on the residual branches
-    and biases around 0 do not: a relative change of 1e-7 of the parameters grows to 1e-2). Afterwards
+    and biases around 0 do not: a relative change of 1e-7 of the parameters grows to 1e-2). Afterward
     everything is rounded to float32, so the stored parameters are the exact ones.
     """
     for name, module in model.named_modules():

@@ -8,10 +8,10 @@ Read it with golden_report.read(). Compare in float64: a Linear's bias before a 
 Adam divides a gradient by its own size once it is above 1e-8, as it may well be in float32.
 Names are the reference's state dict names, with PyTorch's layouts. Keys, as `read` gives them:
 
-    x x1 x2              [6, 32, 32, 3], channels last, normalised
+    x x1 x2              [6, 32, 32, 3], channels last, normalized
     labels noise lr      [6] int64, [6, 6] (VAE only), Adam's rate of the three steps (0.01, not the report's 3e-4)
     init/<name>          state before the first step, the same in all methods: backbone.*, classifier.*, decoder.*
-                         (decoder only ae, vae); constants of the initialisation perturbed, see make_golden.perturb
+                         (decoder only ae, vae); constants of the initialization perturbed, see make_golden.perturb
     m/init/<name>        and the method's own: head.* (supervised has none); golden_report.initial_state joins them
     m/loss               total of the first step, training mode
     m/loss_<part>        its parts: classifier; ae; vae (= recon + 0.1 kl), recon, kl; simclr

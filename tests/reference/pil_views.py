@@ -22,7 +22,7 @@ def brightness(img: np.ndarray, f: float) -> np.ndarray:
 
 
 def contrast(img: np.ndarray, f: float) -> np.ndarray:
-    """F.adjust_contrast: blend with one grey, the rounded mean of the image's L; f = 1 is the identity."""
+    """F.adjust_contrast: blend with one gray, the rounded mean of the image's L; f = 1 is the identity."""
     return np.array(ImageEnhance.Contrast(_pil(img)).enhance(f))
 
 
@@ -36,15 +36,15 @@ def hue(img: np.ndarray, f: float) -> np.ndarray:
     if not -0.5 <= f <= 0.5:
         raise ValueError(f"hue factor {f} is not in [-0.5, 0.5]")
     h, s, v = _pil(img).convert("HSV").split()
-    shifted = (np.array(h, dtype=np.int32) + int(f * 255)) % 256  # int() truncates towards zero, as there
+    shifted = (np.array(h, dtype=np.int32) + int(f * 255)) % 256  # int() truncates toward zero, as there
     h = Image.fromarray(shifted.astype(np.uint8))
     return np.array(Image.merge("HSV", (h, s, v)).convert("RGB"))
 
 
 def grayscale(img: np.ndarray) -> np.ndarray:
     """F.to_grayscale(num_output_channels=3)."""
-    grey = np.array(_pil(img).convert("L"), dtype=np.uint8)
-    return np.dstack([grey, grey, grey])
+    gray = np.array(_pil(img).convert("L"), dtype=np.uint8)
+    return np.dstack([gray, gray, gray])
 
 
 def hflip(img: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Independent PyTorch reference of the networks, losses and optimiser steps (the oracle of the parity tests).
+"""Independent PyTorch reference of the networks, losses and optimizer steps (the oracle of the parity tests).
 
 Written from the paper (section 3.2), torchvision's resnet.py and facebookresearch/simsiam's builder.py, with
-their state dict names; it shares nothing with the package. Images are [n, 3, 32, 32] (normalised), pooled
+their state dict names; it shares nothing with the package. Images are [n, 3, 32, 32] (normalized), pooled
 features [n, 8 * width], latents [n, d].
 """
 

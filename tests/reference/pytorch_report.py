@@ -2,7 +2,7 @@
 
 Written from the settings of the report's released code (mishgon/ssl-sandbox) as facts and the public structure of
 lightning-bolts' `resnet18_decoder` (pl_bolts.models.autoencoders.components), with their state dict names; it shares
-nothing with the package. `width` 64 is the standard: f = 8 * width = 512 features. Images [n, 3, 32, 32] (normalised),
+nothing with the package. `width` 64 is the standard: f = 8 * width = 512 features. Images [n, 3, 32, 32] (normalized),
 features [n, f], latents [n, d], class indices [n] int64. Nothing fixes a dtype: `.double()` a module for float64.
 """
 
@@ -18,7 +18,7 @@ LEARNING_RATE = 3e-4
 
 
 class ReportHead(nn.Sequential):
-    """[n, in_features] -> [n, out]; hidden width in_features; PyTorch's initialisation.
+    """[n, in_features] -> [n, out]; hidden width in_features; PyTorch's initialization.
 
     The first Linear keeps its bias, though BN subtracts it again in training mode: its gradient is 0 up to rounding.
     Names: 0 Linear, 1 BN, 3 Linear.
@@ -76,7 +76,7 @@ class ReportDecoder(nn.Module):
         conv1    3x3 convolution (64, 3) without bias; no BN and nothing after it
 
     The two other up-samplings of the original (after `linear` to height // 8, before `conv1` by 1) are then the
-    identity and have no parameters. The fourth stage scales only with maxpool1=True. PyTorch's own initialisation.
+    identity and have no parameters. The fourth stage scales only with maxpool1=True. PyTorch's own initialization.
     """
 
     def __init__(self, latent: int, width: int = 64):

@@ -1,4 +1,4 @@
-"""Mean and standard deviation by which images are normalised before they enter a network."""
+"""Mean and standard deviation by which images are normalized before they enter a network."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ from jaxtyping import UInt8
 
 
 @dataclasses.dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """One value a channel, of pixels in [0, 1]. It belongs to an encoder, like its weights."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalisation:
+def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalization:
     """Those of all pixels of these images, from exact integer sums.
 
     A channel without any variation gets the standard deviation 1.
@@ -28,4 +28,4 @@ def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalisation:
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std > 0, std, 255)
-    return Normalisation(tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
+    return Normalization(tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
