@@ -16,10 +16,13 @@ from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, features
 from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
-from sidae_jax.training import feed, step
+from sidae_jax.training import input_pipeline, step
+from sidae_jax.training.resident import gather_batch, resident_spec
+from sidae_jax.training.several_seeds import map_seeds, stack
+from sidae_jax.training.several_steps import repeat, repeat_steps, steps_per_call
 
 NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 
@@ -38,24 +41,29 @@ class Side:
         optimizer, _ = step.make_optimizer(
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
         )
-        graphdef, state = step.create_state(METHODS["sidae"](self.config, mesh.AXIS), optimizer)
+        graphdef, state = step.create_state(make_method(self.config, mesh.AXIS), optimizer)
         if weights is not None:
             arrays = checkpoint.to_arrays(state) | from_torch(dict(np.load(weights, allow_pickle=False)))
             state = checkpoint.from_arrays(state, arrays)
         self.seeds = list(range(num_seeds))
-        self.state = mesh.put_tree(self.devices, step.stack([state] * num_seeds) if num_seeds > 1 else state)
+        self.state = mesh.put_tree(self.devices, stack([state] * num_seeds))
         self.key = mesh.replicated_keys(self.devices, self.seeds)
-        update = step.make_update(graphdef, optimizer)
+        parts = {"graphdef": graphdef, "optimizer": optimizer}
 
         def another_batch(state, batch, keys):
             # rolled, so that nothing of a batch can be computed once for several steps
-            return update(state, Batch(*(jnp.roll(array, state.step, 0) for array in batch)), keys)
+            return step.update(state, Batch(*(jnp.roll(array, state.step, 0) for array in batch)), keys, **parts)
 
-        self.update = step.map_stream_step(
-            lambda state, batch, keys, n: step.repeat(another_batch, n, state, batch, keys), self.devices
+        self.update = step.data_parallel(
+            lambda state, inputs, n: repeat_steps(another_batch, n, state, *inputs), self.devices
         )
-        device_step = step.make_device_step(graphdef, optimizer, view_settings(self.config), NORMALIZATION)
-        self.resident = step.map_resident_step(device_step, self.devices, several_seeds=num_seeds > 1)
+        device_step = functools.partial(
+            step.train_step, **parts, views=view_settings(self.config), normalization=NORMALIZATION
+        )
+        device_step = gather_batch(device_step)
+        if num_seeds > 1:
+            device_step = map_seeds(device_step, jax.default_backend())
+        self.resident = step.data_parallel(repeat(device_step), self.devices, resident_spec(num_seeds))
         return {"devices": self.devices.size}
 
     def ready(self, batch: str) -> dict:
@@ -69,12 +77,12 @@ class Side:
 
     def step(self, times: int = 1) -> dict:
         """Seconds a step on the ready tensors, and the loss of the last one."""
-        mean, metrics = self._timed(times, lambda n: self.update(self.state, self.batch, self.keys, n))
+        mean, metrics = self._timed(times, lambda n: self.update(self.state, (self.batch, self.keys), n))
         return {"seconds": mean, "loss": float(metrics["loss"])}
 
     def _timed(self, times, steps_from_here):
         """Seconds a step, in calls as training has them, the devices' work included, and the last step's metrics."""
-        most = step.steps_per_call(self.devices)
+        most = steps_per_call(self.devices)
         calls = [mesh.put(self.devices, np.int32(n)) for n in [most] * (times // most) + [times % most] if n]
 
         def all_steps():
@@ -89,19 +97,20 @@ class Side:
         pixels = np.load(images, allow_pickle=False)
         images = Images(pixels, np.zeros(len(pixels), np.int32), 10)
         batch_size = self.config.batch_size
-        orders = [feed.batch_order(len(pixels), batch_size, seed) for seed in self.seeds]
-        self.epoch = next(feed.resident_epochs(images, orders, len(pixels) // batch_size, self.devices, 0))
+        orders = [input_pipeline.batch_order(len(pixels), batch_size, seed) for seed in self.seeds]
+        per_epoch = {"steps_per_epoch": len(pixels) // batch_size, "log_every": 10**6}
+        _, self.epoch = next(input_pipeline.resident_batches(images, orders, self.devices, start=0, end=1, **per_epoch))
         return {}
 
     def pipeline(self, times: int = 1) -> dict:
         """Seconds a step with gathering and augmentation."""
-        mean, _ = self._timed(times, lambda n: self.resident(self.state, *self.epoch, self.key, n))
+        mean, _ = self._timed(times, lambda n: self.resident(self.state, self.epoch._replace(num_steps=n), self.key))
         return {"seconds": mean}
 
     def evaluate(self, images: str, labels: str, epochs: int) -> dict:
         """Seconds for features of the images, once, and all epochs of the probe on them."""
         pixels, classes = (np.load(path, allow_pickle=False) for path in (images, labels))
-        backbone = Backbone(METHODS["sidae"](self.config, None).encoder.backbone, NORMALIZATION)
+        backbone = Backbone(make_method(self.config, None).encoder.backbone, NORMALIZATION)
 
         def once():
             x = features(backbone, pixels)

@@ -8,6 +8,7 @@ accelerator moves, and the images per second that follow from them as a lower bo
 """
 
 import argparse
+import functools
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ import rich.console
 import rich.table
 
 from sidae_jax import config, mesh
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks import conv
 from sidae_jax.training import step
@@ -33,15 +34,16 @@ def count(batch_size: int) -> dict[str, float]:
     conv.lax.platform_dependent = lambda *arguments, default, **_: default(*arguments)
     settings = config.pretraining("sidae", "cifar10", batch_size=batch_size)
     optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 10)
-    graphdef, state = step.create_state(METHODS["sidae"](settings, mesh.AXIS), optimizer)
+    graphdef, state = step.create_state(make_method(settings, mesh.AXIS), optimizer)
     image = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
     label = jax.ShapeDtypeStruct((batch_size,), np.int32)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch_size))
-    update, one_device = step.make_update(graphdef, optimizer), jax.sharding.Mesh(jax.devices()[:1], (mesh.AXIS,))
-    # the views are ready, so the step's key, from which they would be drawn, is left aside
-    mapped = step.map_stream_step(lambda state, batch, keys, _: update(state, batch, keys), one_device)
+    update = functools.partial(step.update, graphdef=graphdef, optimizer=optimizer)
+    one_device = jax.sharding.Mesh(jax.devices()[:1], (mesh.AXIS,))
+    # the views are ready, so the step's key, from which they would be drawn, is not used
+    mapped = step.data_parallel(lambda state, inputs, _: update(state, *inputs), one_device)
     batch = Batch(image, image, image, label)
-    costs = mapped.lower(state, batch, keys, jax.random.key(0)).compile().cost_analysis()
+    costs = mapped.lower(state, (batch, keys), jax.random.key(0)).compile().cost_analysis()
     return {"flops": costs["flops"], "bytes": costs["bytes accessed"]}
 
 

@@ -6,8 +6,28 @@ python -m sidae_jax.main --config=configs/cifar10.py[:METHOD]
 of them: SidAE 64.75 / 51.67, SimSiam 57.08 / 44.06, denoising autoencoder 57.44 / 40.67.
 """
 
-from sidae_jax import config
+from sidae_jax.config import pretraining
+from sidae_jax.settings import REPORT_METHODS
 
 
 def get_config(method: str = "sidae"):
-    return config.pretraining(method, "cifar10")
+    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
+        return pretraining(method, "cifar10")
+
+    config = pretraining(method, "cifar10")  # all keys, with their defaults
+    config.train_split = "train"
+    config.epochs = 200
+    config.batch_size = 512
+    config.lr = 0.03  # SGD with momentum, cosine decay to 0
+    config.momentum = 0.9
+    config.weight_decay = 5e-4
+    config.d_hid = 2048  # dimensions of z
+
+    if method == "sidae":
+        config.w = 0.5  # weight of the reconstruction; 0 is SimSiam
+
+    config.views.crop_scale = (0.2, 1.0)
+    config.views.p_jitter = 0.8
+    config.views.p_gray = 0.2
+    config.views.p_blur = 0.0
+    return config

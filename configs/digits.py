@@ -5,13 +5,19 @@ python -m sidae_jax.main --config=configs/digits.py[:METHOD]
 440 steps of 64 images, a few minutes on two CPU cores, with half of ResNet-18's width. Not an experiment of the paper.
 """
 
-from sidae_jax import config
+from sidae_jax.config import pretraining
+from sidae_jax.settings import REPORT_METHODS
 
 
 def get_config(method: str = "sidae"):
-    small = {"batch_size": 64, "epochs": 20, "checkpoint_every": 10, "width": 32, "stem": "imagenet"}
-    c = config.pretraining(method, "digits", **small)
-    if method in ("sidae", "simsiam", "dae"):
-        c.d_hid = 512
-        c.views.p_blur = 0.5  # the report's methods have no blur
-    return c
+    config = pretraining(method, "digits")
+    config.epochs = 20
+    config.batch_size = 64
+    config.checkpoint_every = 10
+    config.width = 32
+    config.stem = "imagenet"
+
+    if method not in REPORT_METHODS:
+        config.d_hid = 512  # dimensions of z
+        config.views.p_blur = 0.5
+    return config

@@ -7,11 +7,29 @@ CIFAR-10: SidAE (w = 0.25) 61.18 / 66.20, SimSiam 56.74 / 56.64, denoising autoe
 Appendix Table 1 has 65.42 for SidAE (w = 0.25) on CIFAR-10.
 """
 
-from sidae_jax import config
+from sidae_jax.config import pretraining
+from sidae_jax.settings import REPORT_METHODS
 
 
 def get_config(method: str = "sidae"):
-    c = config.pretraining(method, "stl10", train_split="train" if method == "supervised" else "unlabelled")
+    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
+        split = "train" if method == "supervised" else "unlabelled"
+        return pretraining(method, "stl10", train_split=split)
+
+    config = pretraining(method, "stl10")  # all keys, with their defaults
+    config.train_split = "unlabelled"  # 100,000 images
+    config.epochs = 200
+    config.batch_size = 512
+    config.lr = 0.03  # SGD with momentum, cosine decay to 0
+    config.momentum = 0.9
+    config.weight_decay = 5e-4
+    config.d_hid = 2048  # dimensions of z
+
     if method == "sidae":
-        c.w = 0.25  # the paper's choice for STL-10 (4.2)
-    return c
+        config.w = 0.25  # weight of the reconstruction, the paper's choice for STL-10 (4.2); 0 is SimSiam
+
+    config.views.crop_scale = (0.2, 1.0)
+    config.views.p_jitter = 0.8
+    config.views.p_gray = 0.2
+    config.views.p_blur = 0.0
+    return config

@@ -13,7 +13,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import flat_keys, value_of
+from sidae_jax.config import flat
 from sidae_jax.errors import UserError, nearest
 
 _CONFIG = flags.DEFINE_string(
@@ -88,8 +88,8 @@ def _help(default):
         return
     config = _load(_CONFIG.value, default)
     print("Keys of the config and their values here; --config.KEY=VALUE sets one:")
-    for name in flat_keys(config):
-        print(f"  {name} = {value_of(config, name)}")
+    for name, value in flat(config).items():
+        print(f"  {name} = {value}")
 
 
 def _exit_on_mistake(function, *arguments):
@@ -176,8 +176,8 @@ def config_name() -> str:
 
 def changes(config: ConfigDict) -> dict[str, Any]:
     """The keys of the config whose values are not those of the config file that the command line gives."""
-    before = _load(_CONFIG.value, None)
-    return {key: value_of(config, key) for key in flat_keys(config) if value_of(config, key) != value_of(before, key)}
+    before = flat(_load(_CONFIG.value, None))
+    return {key: value for key, value in flat(config).items() if value != before[key]}
 
 
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
@@ -191,7 +191,7 @@ def load_function(flag: str, path: str, name: str, example: str) -> Callable[...
 
 def _override(config: ConfigDict, name: str, text: str) -> None:
     """Set the key `name`, such as "views.hue", to what `text` is as a value of the key's type."""
-    given, known = f"--config.{name}={text}", flat_keys(config)
+    given, known = f"--config.{name}={text}", list(flat(config))
     if name not in known:
         near = nearest(name, known)
         hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"

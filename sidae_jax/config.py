@@ -1,33 +1,36 @@
 """The settings of a pre-training run: their defaults from the papers, and the check of the values given."""
 
 import dataclasses
-import functools
-import operator
+import json
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
-from sidae_jax.methods import METHOD_KEYS
-from sidae_jax.networks.resnet import STEMS
-from sidae_jax.views import ViewSettings
+from sidae_jax.settings import BackboneSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
-# What may differ between a run and its continuation. None of it changes a bit of the result but num_seeds, which makes
-# another program of the step: its results differ by rounding, as they do on another number of devices.
+# A run may be continued with other values of these keys. None of them changes a bit of the result but num_seeds, which
+# makes the step another program: its results differ by rounding, as they do on another number of devices.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 
 
-def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
-    """The settings of the method's paper (SidAE: 4.1) for a data set; `changes` replaces some of them.
+def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
+    """Returns the settings of the method's paper (SidAE: 4.1) for a data set, with `changes` in place of some of them.
 
-    Raises UserError for an unknown method or key.
+    This is the one place with the defaults of all keys; those of `settings` come in from there.
+
+    Raises:
+      UserError: the method or a key is unknown.
     """
+    one_of("method", method, settings.METHOD_SETTINGS)
+    own = settings.paper_settings(method)
     config = ConfigDict(
         {
-            "method": one_of("method", method, METHOD_KEYS),
+            "method": method,
             "dataset": dataset,
             "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
             "train_split": "train",  # takes TFDS slices, such as train[:10%]
@@ -36,18 +39,17 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
             "epochs": 200,
             "batch_size": 512,  # of all devices together
             "optimizer": "sgd",  # or adam
-            "schedule": "cosine",  # of the learning rate, to 0, or constant
+            "schedule": "cosine",  # of the learning rate, to 0; or constant
             "lr": 0.03,  # not scaled by the batch size
             "momentum": 0.9,  # of sgd
             "weight_decay": 5e-4,
-            "stem": "imagenet",
-            "width": 64,  # channels of the first stage; 64 is ResNet-18, less is for tests
-            "zero_init_residual": False,  # True in SimSiam's released code; see the README
-            **METHOD_KEYS[method],
-            "views": dataclasses.asdict(ViewSettings(**METHOD_KEYS[method].get("views", {}))),
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
-            "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident where it fits
+            "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident if it fits
+            **dataclasses.asdict(BackboneSettings()),
+            **settings.method_keys(method),
+            **own,
+            "views": dataclasses.asdict(ViewSettings(**own.get("views", {}))),
         }
     ).lock()
     for key in changes:
@@ -57,25 +59,39 @@ def pretraining(method: str, dataset: str, **changes) -> ConfigDict:
 
 
 def single_seeds(config: ConfigDict) -> list[ConfigDict]:
-    """The configs of the runs with one seed that a config with several stands for."""
+    """Returns a config with one seed for each of the config's `num_seeds` seeds."""
     singles = [config.copy_and_resolve_references() for _ in range(config.num_seeds)]
     for i, single in enumerate(singles):
         single.update(seed=config.seed + i, num_seeds=1)
     return singles
 
 
+def backbone_settings(config: ConfigDict) -> BackboneSettings:
+    """Returns the keys of a config that define the backbone."""
+    return _from_keys(BackboneSettings, config)
+
+
 def view_settings(config: ConfigDict) -> ViewSettings:
-    """config.views as the views take them; in the config of a checkpoint, which was JSON, the pairs are lists."""
-    return ViewSettings(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in config.views.items()}
-    )
+    """Returns config.views as the views take them."""
+    return _from_keys(ViewSettings, config.views)
+
+
+def method_settings(config: ConfigDict) -> Any:
+    """Returns the keys of a config that only its method has, as the method's constructor takes them."""
+    return _from_keys(settings.METHOD_SETTINGS[config.method], config)
+
+
+def _from_keys(cls, config):
+    values = {field.name: config[field.name] for field in dataclasses.fields(cls)}
+    # the config of a checkpoint was JSON, which turns tuples into lists
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
-    method = one_of("method", config.get("method", "sidae"), METHOD_KEYS)
+    method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
-    one_of("stem", config.stem, STEMS)
+    one_of("stem", config.stem, settings.STEMS)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")
@@ -96,12 +112,12 @@ def validate(config: ConfigDict) -> None:
         check(config, "beta", 0 <= config.beta < float("inf"), "at least 0, such as 0.1")
     if "temperature" in config:
         check(config, "temperature", 0 < config.temperature < float("inf"), "above 0, such as 0.1")
-    if "classes" in config:
-        check(config, "classes", config.classes >= 2, "the number of the data set's classes")
+    if "num_classes" in config:
+        check(config, "num_classes", config.num_classes >= 2, "the number of the data set's classes")
     if "w" in config:
         check(config, "w", 0 <= config.w <= 1, "in [0, 1]: 0 is SimSiam, 1 the denoising autoencoder")
     if "target" in config:
-        one_of("target", config.target, ("image", "view"))
+        one_of("target", config.target, settings.TARGETS)
     _validate_views(config)
 
 
@@ -128,36 +144,41 @@ def _validate_views(config):
 
 
 def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
-    """A UserError that names the key, its value and what is wanted, unless `good`."""
+    """Raises UserError naming the key, its value and what is wanted, unless `good`."""
     if not good:
-        seen = value_of(config, key)
+        seen = flat(config)[key]
         raise UserError(f"config.{key}={seen} is out of range: give --config.{key}=VALUE with VALUE {wanted}")
 
 
 def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) -> None:
-    """A UserError that names a key which one of the two configs has alone, and an example of a config for `what`."""
-    for key in sorted(set(flat_keys(config)) ^ set(flat_keys(wanted))):
-        problem = "is no key" if key in flat_keys(config) else "is a missing key"
+    """Raises UserError if a key is in only one of the two configs, naming it and an example of a config for `what`."""
+    found = flat(config).keys()
+    for key in sorted(found ^ flat(wanted).keys()):
+        problem = "is no key" if key in found else "is a missing key"
         raise UserError(f"config.{key} {problem} of {what}: give a config such as --config={example}")
 
 
-def flat_keys(config: ConfigDict) -> list[str]:
-    """The keys that hold values, with those of the sections: "views.hue"."""
-    keys = []
-    for key in config:
-        keys += [f"{key}.{k}" for k in flat_keys(config[key])] if isinstance(config[key], ConfigDict) else [key]
-    return keys
-
-
-def value_of(config: ConfigDict, key: str) -> Any:
-    """The value of one of `flat_keys`."""
-    return functools.reduce(operator.getitem, key.split("."), config)
-
-
 def one_of(key: str, value: str | None, names) -> str:
-    """`value`, or a UserError that lists `names` and the nearest of them."""
+    """Returns `value`, or raises UserError listing `names` and suggesting the nearest of them."""
     if value in names:
         return value
     near = nearest(str(value), names)
     hint = f"; did you mean {near}?" if near else ""
     raise UserError(f"{key}={value!r} is unknown: wanted is one of {', '.join(names)}{hint}")
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """Returns the config as it comes back from JSON: its tuples are lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def flat(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a config by their full keys, such as "views.hue".
+
+    Not flax.traverse_util.flatten_dict, since reading a config must not import JAX.
+    """
+    values = {}
+    for key in config:
+        value = config[key]
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict | ConfigDict) else {prefix + key: value}
+    return values

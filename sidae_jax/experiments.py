@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidae_jax.config import FREE_KEYS, flat_keys, pretraining
-from sidae_jax.methods import METHOD_KEYS
+from sidae_jax.config import FREE_KEYS, flat, pretraining
+from sidae_jax.settings import METHOD_SETTINGS, REPORT_METHODS
 
 Changes = Mapping[str, Any]
 
@@ -125,7 +125,7 @@ def short_key(key: str) -> str:
 def _full_keys() -> dict[str, set[str]]:
     """The keys of all methods' configs by their last parts."""
     full = {}
-    for key in {key for method in METHOD_KEYS for key in flat_keys(pretraining(method, ""))}:
+    for key in {key for method in METHOD_SETTINGS for key in flat(pretraining(method, ""))}:
         full.setdefault(key.rpartition(".")[2], set()).add(key)
     return full
 
@@ -138,7 +138,7 @@ def _small_pretraining(run: Pretraining) -> Changes:
     """Four epochs. The report's methods keep their stem and decoder, with a quarter of their width and fewer images."""
     split = "unlabelled" if run.dataset == "stl10" and run.method != "supervised" else "train"
     small = {"train_split": f"{split}[:{_IMAGES}]", "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
-    of_report = "classes" in METHOD_KEYS[run.method]
+    of_report = run.method in REPORT_METHODS
     return {**small, "train_split": f"{split}[:{_IMAGES // 4}]", "width": 16} if of_report else small
 
 

@@ -1,4 +1,4 @@
-"""The losses of the methods as pure functions, in the papers' notation."""
+"""The losses of the methods, and their measures, as pure functions in the papers' notation."""
 
 import jax.numpy as jnp
 import optax
@@ -9,21 +9,21 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 def ncs(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Negative cosine similarity, the mean over n: D_ncs of the paper, 3.2; in [-1, 1], ncs(a, a) = -1.
+    """Negative cosine similarity -a.b / max(|a||b|, 1e-8), the mean over n: D_ncs of the paper, 3.2.
 
-    -a.b / max(|a||b|, 1e-8).
+    It is in [-1, 1], and ncs(a, a) = -1.
     """
     return -((a * b).sum(-1) / jnp.maximum(_norm(a) * _norm(b), 1e-8)).mean()
 
 
 def _norm(a):
-    """|a| over the last axis, with gradient 0 at a = 0, where that of a plain square root would be NaN."""
+    """Returns |a| over the last axis, with gradient 0 at a = 0, where a plain square root has gradient NaN."""
     square = jnp.square(a).sum(-1)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def mse(a: Float[Array, "n ..."], b: Float[Array, "n ..."]) -> Float[Array, ""]:
-    """Mean squared error over all elements: D_mse of the paper, 3.2, the mean over n."""
+    """Mean squared error over all elements: the mean over n of D_mse of the paper, 3.2."""
     return jnp.square(a - b).mean()
 
 
@@ -60,11 +60,11 @@ def kl_to_standard_normal(mean: Float[Array, "n d"], log_variance: Float[Array, 
 def info_nce(
     z1: Float[Array, "n d"], z2: Float[Array, "n d"], temperature: float, axis_name: str | None = None
 ) -> Float[Array, ""]:
-    """The report's SimCLR loss: for each z1 the cross-entropy of its own z2 among all z2, by cosine / temperature.
+    """The report's SimCLR loss: for each z1, the cross-entropy of its own z2 among all z2, by cosine / temperature.
 
-    The mean over this device's n pairs. SimCLR's NT-Xent (Chen et al., 2020) has the z1 as negatives too, and both
-    directions. With `axis_name` the z2 are those of all devices of that mapped axis. The norm of an embedding is taken
-    to be at least 1e-8.
+    Returns the mean over this device's n pairs. SimCLR's NT-Xent (Chen et al., 2020) has the z1 as negatives too, and
+    both directions. With `axis_name` the z2 come from all devices of that mapped axis. The norm of an embedding counts
+    as at least 1e-8.
     """
     z1, z2 = (z / jnp.maximum(_norm(z), 1e-8)[:, None] for z in (z1, z2))
     own = jnp.arange(z1.shape[0])
@@ -75,27 +75,27 @@ def info_nce(
 
 
 def classification(
-    logits: Float[Array, "n classes"], labels: Int[Array, " n"], axis_name: str | None = None
+    logits: Float[Array, "n num_classes"], labels: Int[Array, " n"], axis_name: str | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Cross-entropy and accuracy, means over the examples that have a label, not -1; 0 where none has one.
+    """Returns cross-entropy and accuracy, means over the examples with a label (not -1); both are 0 if none has one.
 
-    With `axis_name` the mean over the devices of what each returns is that over all of their labeled examples.
+    With `axis_name`, the mean of the devices' results is the mean over the labeled examples of all devices.
     """
     labeled = labels >= 0
     count = jnp.asarray(labeled.sum(), logits.dtype)
     if axis_name is not None:
         count = lax.pmean(count, axis_name)
     errors = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(labeled, labels, 0))
-    right = logits.argmax(-1) == labels  # never where the label is -1
+    correct = logits.argmax(-1) == labels  # never for a label of -1
     count = jnp.where(count > 0, count, 1)
-    return jnp.where(labeled, errors, 0).sum() / count, right.sum() / count
+    return jnp.where(labeled, errors, 0).sum() / count, correct.sum() / count
 
 
 def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[Array, ""]:
-    """The collapse measure std(z/|z|) sqrt(d) of SimSiam (Chen and He, 2021, 4.1), the mean over dimensions.
+    """SimSiam's measure of collapse std(z/|z|) sqrt(d) (Chen and He, 2021, 4.1), the mean over dimensions.
 
-    1 for features spread evenly over the sphere, 0 for collapsed ones. With `axis_name` over the batch of all
-    devices of that mapped axis. No gradient flows through it.
+    It is 1 for features spread evenly over the sphere and 0 for collapsed ones. With `axis_name` it is taken over the
+    batch of all devices of that mapped axis. No gradient flows through it.
     """
     z = lax.stop_gradient(z)
     unit = z / jnp.maximum(_norm(z), 1e-8)[:, None]

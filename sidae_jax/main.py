@@ -2,8 +2,8 @@
 
 python -m sidae_jax.main --config=configs/cifar10.py[:METHOD] [--workdir=DIR] [--config.KEY=VALUE ...]
 
-DIR is runs/<config>-<method>-<changed keys> unless it is given, such as runs/cifar10-sidae. The same command again
-continues where the run in DIR was stopped.
+By default DIR is runs/<config>-<method>-<changed keys>, such as runs/cifar10-sidae. The same command continues a run
+that was stopped.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
@@ -30,13 +30,15 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 
 def main(load: Callable[[], ConfigDict]) -> None:
+    """Trains the config that `load` reads, in a process that may be one of several."""
+
     def load_checked() -> tuple[ConfigDict, str]:
         config = load()
         validate(config)
         return config, _WORKDIR.value or str(_default_workdir(config))
 
     several = _COORDINATOR.value is not None or _DISTRIBUTED.value
-    if not several:  # a mistake is told before what takes seconds to import
+    if not several:  # reports a mistake before the imports that take seconds
         config, workdir = load_checked()
 
     import jax
@@ -45,7 +47,7 @@ def main(load: Callable[[], ConfigDict]) -> None:
     from sidae_jax.training.train import train
 
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if several:  # the others would wait for a process that ends with a mistake before it has joined them
+    if several:  # joined first: the others would wait for a process that ends with a mistake
         mesh.check_devices()
         config, workdir = processes.together(load_checked)
     if not _WORKDIR.value and jax.process_index() == 0:
@@ -54,9 +56,9 @@ def main(load: Callable[[], ConfigDict]) -> None:
 
 
 def _default_workdir(config: ConfigDict) -> pathlib.Path:
-    """runs/cifar10-sidae-w0.25: the config file, the method and the keys that are not as the file has them.
+    """Returns a folder such as runs/cifar10-sidae-w0.25: the config file, the method and the changed keys.
 
-    As a sweep names its runs. The number of seeds may grow in one folder, and so is not in its name.
+    A sweep names its runs in the same way. The number of seeds may grow in one folder, so it is not in the name.
     """
     name = Pretraining(cli.config_name(), config.method, cli.changes(config)).name
     return newest.ROOT / (name if config.num_seeds == 1 else f"{name}-seeds")

@@ -1,12 +1,12 @@
 """Augmented views, on the device: torchvision's transforms on PIL images, in float32.
 
 The transforms and their order are the paper's (3.2), which are SimSiam's for CIFAR-10. An image is three planes
-[3, 32, 32] in [0, 1]. Nothing is rounded to 8 bits between the transforms, which PIL does.
+[3, 32, 32] in [0, 1]. PIL rounds to 8 bits between the transforms; nothing is rounded here.
 
-`draw` turns a key into the random parameters of one view, `apply` is a deterministic function of them.
+`sample_params` turns a key into the random parameters of one view, and `apply` is a deterministic function of them.
 """
 
-import dataclasses
+import itertools
 import math
 from typing import NamedTuple
 
@@ -16,42 +16,27 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
+from sidae_jax.settings import ViewSettings
+
 SIZE = 32
 
 Planes = Float[Array, "3 32 32"]
 Plane = Float[Array, "32 32"]
 
 
-@dataclasses.dataclass(frozen=True)
-class ViewSettings:
-    """Ranges and probabilities, in torchvision's terms.
-
-    crop_scale: the crop's share of the image's area; crop_ratio: its width over its height; brightness, contrast,
-    saturation: factors in [1 - s, 1 + s]; hue: shift in [-hue, hue] turns; blur_sigma: pixels; p_*: probabilities.
-    """
-
-    crop_scale: tuple[float, float] = (0.2, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    p_jitter: float = 0.8
-    brightness: float = 0.4
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue: float = 0.1
-    p_gray: float = 0.2
-    p_blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    p_flip: float = 0.5
+# How many uniform numbers the parameters of one view take, by what they are for.
+_UNIFORMS = {"areas": 10, "ratios": 10, "corner": 2, "applied": 4, "jitter": 4, "order": 4, "sigma": 1}
 
 
-class Draw(NamedTuple):
-    """The random parameters of one view. Crop in pixels; jitter factors 1 (hue 0) where jitter is not applied."""
+class ViewParams(NamedTuple):
+    """The random parameters of one view. The crop is in pixels; without jitter its factors are 1 and its hue is 0."""
 
     top: Int[Array, ""]
     left: Int[Array, ""]
     height: Int[Array, ""]
     width: Int[Array, ""]
     jitter: Float[Array, "4"]  # brightness, contrast, saturation, hue
-    jitter_rank: Int[Array, "4"]  # at which place in the order each of the four is applied
+    jitter_rank: Int[Array, "4"]  # the place of each of the four in the order
     gray: Bool[Array, ""]
     sigma: Float[Array, ""]  # 0: no blur
     flip: Bool[Array, ""]
@@ -64,14 +49,14 @@ def make_views(
     mean: Float[Array | np.ndarray, "3"],
     std: Float[Array | np.ndarray, "3"],
 ) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
-    """The normalized images and two views of each.
+    """Returns the normalized images and two views of each.
 
-    The views of an image are a function of it and its key alone, not of the batch it lies in.
+    The views of an image depend only on the image and its key, not on the rest of the batch.
     """
     planes = images.transpose(0, 3, 1, 2).astype(jnp.float32) / 255
 
     def view(planes: Planes, key: Key[Array, ""]) -> Planes:
-        return apply(planes, draw(key, settings), settings)
+        return apply(planes, sample_params(key, settings), settings)
 
     # both views in one call: half the program to compile
     two_keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
@@ -81,31 +66,35 @@ def make_views(
     return lax.optimization_barrier(tuple((image - mean) / std for image in (x, x1, x2)))
 
 
-def draw(key: Key[Array, ""], settings: ViewSettings) -> Draw:
-    """The random parameters of one view."""
-    # one call, for it is random bits that take long to compile
-    areas, ratios, corner, applied, jitter, order, sigma = jnp.split(
-        jax.random.uniform(key, (35,)), [10, 20, 22, 26, 30, 34]
-    )
-    top, left, height, width = _crop(areas, ratios, corner, settings)
-    jittered, gray, blurred, flip = applied < jnp.array(
+def sample_params(key: Key[Array, ""], settings: ViewSettings) -> ViewParams:
+    """Draws the random parameters of one view."""
+    # one call, since random bits take long to compile
+    ends = list(itertools.accumulate(_UNIFORMS.values()))
+    uniform = dict(zip(_UNIFORMS, jnp.split(jax.random.uniform(key, (ends[-1],)), ends[:-1]), strict=True))
+    top, left, height, width = _crop(uniform["areas"], uniform["ratios"], uniform["corner"], settings)
+    jittered, gray, blurred, flip = uniform["applied"] < jnp.array(
         [settings.p_jitter, settings.p_gray, settings.p_blur, settings.p_flip]
     )
     strength = jnp.array([settings.brightness, settings.contrast, settings.saturation, settings.hue])
     neutral = jnp.array([1.0, 1.0, 1.0, 0.0])
     low = jnp.maximum(neutral - strength, jnp.array([0.0, 0.0, 0.0, -1.0]))
-    jitter = _between(jitter, low, neutral + strength)
-    return Draw(
+    jitter = _between(uniform["jitter"], low, neutral + strength)
+    return ViewParams(
         top=top,
         left=left,
         height=height,
         width=width,
         jitter=jnp.where(jittered, jitter, neutral),
-        jitter_rank=(order[None, :] < order[:, None]).sum(1),
+        jitter_rank=_rank(uniform["order"]),
         gray=gray,
-        sigma=jnp.where(blurred, _between(sigma[0], *settings.blur_sigma), 0.0),
+        sigma=jnp.where(blurred, _between(uniform["sigma"][0], *settings.blur_sigma), 0.0),
         flip=flip,
     )
+
+
+def _rank(values):
+    """Returns the place that each value has in ascending order."""
+    return (values[None, :] < values[:, None]).sum(1)
 
 
 def _between(uniform, low, high):
@@ -113,9 +102,9 @@ def _between(uniform, low, high):
 
 
 def _crop(areas, ratios, corner, settings):
-    """torchvision's RandomResizedCrop.get_params: the first of ten tries that fits, else the whole image.
+    """Returns torchvision's RandomResizedCrop.get_params: the first of ten tries that fits, or else the whole image.
 
-    `areas` and `ratios`, ten each, and `corner`, two, are uniform in [0, 1).
+    `areas` and `ratios` (ten each) and `corner` (two) are uniform in [0, 1).
     """
     area = SIZE * SIZE * _between(areas, *settings.crop_scale)
     ratio = jnp.exp(_between(ratios, *(math.log(ratio) for ratio in settings.crop_ratio)))
@@ -123,7 +112,7 @@ def _crop(areas, ratios, corner, settings):
     heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
     fits = (widths > 0) & (widths <= SIZE) & (heights > 0) & (heights <= SIZE)
     first = jnp.argmax(fits)
-    # torchvision falls back to a central crop of the nearest ratio; a square image is its own when 1 is allowed
+    # torchvision falls back to a central crop of the nearest ratio: the whole of a square image, if 1 is allowed
     height = jnp.where(fits.any(), heights[first], SIZE)
     width = jnp.where(fits.any(), widths[first], SIZE)
     room = jnp.stack([SIZE - height, SIZE - width])
@@ -131,26 +120,26 @@ def _crop(areas, ratios, corner, settings):
     return top, left, height, width
 
 
-def apply(planes: Planes, d: Draw, settings: ViewSettings) -> Planes:
-    """One view: crop, jitter, grayscale, blur, flip. Transforms that `settings` rule out cost nothing."""
-    columns = crop_matrix(d.left, d.width)
-    # mirroring the columns commutes with all that follows the crop: the flip costs nothing when done here
-    columns = jnp.where(d.flip, columns[::-1], columns)
-    planes = crop_matrix(d.top, d.height) @ planes @ columns.T
+def apply(planes: Planes, params: ViewParams, settings: ViewSettings) -> Planes:
+    """Makes one view: crop, jitter, grayscale, blur, flip. Transforms that `settings` rule out cost nothing."""
+    columns = crop_matrix(params.left, params.width)
+    # mirroring commutes with everything after the crop: done here, on the matrix, the flip costs nothing
+    columns = jnp.where(params.flip, columns[::-1], columns)
+    planes = crop_matrix(params.top, params.height) @ planes @ columns.T
     if settings.p_jitter > 0:
-        planes = color_jitter(planes, d.jitter, d.jitter_rank)
+        planes = color_jitter(planes, params.jitter, params.jitter_rank)
     if settings.p_gray > 0:
-        planes = jnp.where(d.gray, grayscale(planes)[None], planes)
+        planes = jnp.where(params.gray, grayscale(planes)[None], planes)
     if settings.p_blur > 0:
-        matrix = blur_matrix(d.sigma, max(settings.blur_sigma))
+        matrix = blur_matrix(params.sigma, max(settings.blur_sigma))
         planes = matrix @ planes @ matrix.T
     return planes
 
 
 def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
-    """The matrix that takes `length` <= 32 pixels from `start` on and resizes them to 32, PIL's bilinear filter.
+    """Returns the matrix that resizes the `length` <= 32 pixels from `start` on to 32, by PIL's bilinear filter.
 
-    PIL crops before it resizes, so weights of pixels outside the crop are dropped and the rest renormalized.
+    PIL crops before it resizes, so pixels outside the crop have no weight and the others are renormalized.
     """
     center = start + (jnp.arange(SIZE) + 0.5) * (length / SIZE)
     pixel = jnp.arange(SIZE)
@@ -162,10 +151,10 @@ def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
 def color_jitter(planes: Planes, jitter: Float[Array, "4"], rank: Int[Array, "4"]) -> Planes:
     """torchvision's ColorJitter: brightness, contrast, saturation and hue, each once, in the order of `rank`.
 
-    The first three are one blend with different partners; only hue is costly. So it is computed once, between two
-    rounds of the three blends, each of which has factor 1 in the round where it is not due.
+    The first three are the same blend with different partners; only hue is costly. So hue is computed once, between two
+    rounds of the three blends, and each blend has factor 1 in the round in which it is not due.
     """
-    blend_rank = (rank[None, :3] < rank[:3, None]).sum(1)  # the order among the three blends
+    blend_rank = _rank(rank[:3])  # the order among the three blends
     before_hue = rank[:3] < rank[3]
 
     def blends(planes, due):
@@ -186,7 +175,7 @@ def grayscale(planes: Planes) -> Plane:
 
 
 def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
-    """Turn the hue in HSV space by a fraction of the circle; PIL quantizes hue to 256 steps, this does not."""
+    """Turns the hue in HSV space by a fraction of the circle, without PIL's quantization of hue to 256 steps."""
     red, green, blue = planes
     value, low = jnp.max(planes, 0), jnp.min(planes, 0)
     chroma = value - low
@@ -203,7 +192,7 @@ def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
 
 
 def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
-    """PIL's GaussianBlur along one axis: three passes of a box of fractional radius, edge pixels repeated.
+    """Returns PIL's GaussianBlur along one axis: three passes of a box of fractional radius, edge pixels repeated.
 
     0 <= sigma <= largest_sigma; sigma 0 gives the identity. The radius follows Pillow's BoxBlur.c, where the box
     of radius r weights the pixel at distance o by clip(r + 1 - o, 0, 1) / (2r + 1).

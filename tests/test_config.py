@@ -7,14 +7,13 @@ import runpy
 import pytest
 from ml_collections import ConfigDict
 
-from sidae_jax.config import FREE_KEYS, flat_keys, pretraining, validate, view_settings
+from sidae_jax.config import FREE_KEYS, flat, pretraining, validate, view_settings
 from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation.settings import PROTOCOLS
-from sidae_jax.methods import METHODS
 from sidae_jax.runs.workdir import FORMAT, Workdir
-from sidae_jax.views import ViewSettings
+from sidae_jax.settings import METHOD_SETTINGS, ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 EVALUATIONS = {pathlib.Path(protocol.config_file).name: name for name, protocol in PROTOCOLS.items()}
@@ -27,7 +26,7 @@ def with_value(config: ConfigDict, key: str, value) -> ConfigDict:
     return changed
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_SETTINGS)
 @pytest.mark.parametrize("name", PRETRAINING)
 def test_every_config_file_loads_with_every_method_and_is_locked(name, method):
     config = runpy.run_path(str(CONFIGS / name))["get_config"](method)
@@ -107,7 +106,7 @@ EDGES = {
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in OUT_OF_RANGE.items() for value in values])
 def test_a_value_out_of_range_is_refused_by_its_key(key, value):
     config = pretraining("sidae", "digits")
-    assert key in flat_keys(config)
+    assert key in flat(config)
     with pytest.raises(UserError) as error:
         validate(with_value(config, key, value))
     assert f"{key}={value!r}" in str(error.value) or f"config.{key}={value}" in str(error.value)
@@ -121,8 +120,8 @@ def test_a_value_out_of_range_is_refused_by_its_key(key, value):
         ("simclr", "temperature", 0.0),
         ("simclr", "temperature", NAN),
         ("ae", "d_hid", 0),
-        ("ae", "classes", 1),
-        ("supervised", "classes", 1),
+        ("ae", "num_classes", 1),
+        ("supervised", "num_classes", 1),
     ],
 )
 def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
@@ -134,7 +133,7 @@ def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
     without_range = {"dataset", "data_dir", "train_split", "zero_init_residual"}  # the data's, and a truth value
-    assert set(OUT_OF_RANGE) | without_range == set(flat_keys(pretraining("sidae", "digits")))
+    assert set(OUT_OF_RANGE) | without_range == set(flat(pretraining("sidae", "digits")))
     for key, values in EDGES.items():
         for value in values:
             validate(with_value(pretraining("sidae", "digits"), key, value))

@@ -14,10 +14,11 @@ from flax import nnx
 from torch_names import from_torch
 
 from sidae_jax import config
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
-from sidae_jax.networks.resnet import BackboneSettings, ResNet18
+from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
+from sidae_jax.settings import BackboneSettings
 from sidae_jax.training.step import make_optimizer
 
 GOLDEN = dict(np.load(pathlib.Path(__file__).parent / "reference" / "golden.npz", allow_pickle=False))
@@ -43,7 +44,7 @@ def assert_close(found, wanted, share, name=""):
 @pytest.fixture(scope="module")
 def split():
     settings = config.pretraining("sidae", "digits", width=4, d_hid=32, w=0.3)
-    graphdef, params, batch_stats = nnx.split(METHODS["sidae"](settings, None), nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(make_method(settings, None), nnx.Param, nnx.BatchStat)
     arrays = from_torch(under("init/"))
     names = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
     assert {n: a.shape for n, a in names.items()} == {n: a.shape for n, a in arrays.items()}
@@ -59,12 +60,12 @@ def loss_of(params, graphdef, batch_stats, number):
 
 def test_each_network_forward(split):
     method = nnx.merge(*split, copy=True)
-    features = method.encoder.backbone(image("x1.0"), views=1)
+    features = method.encoder.backbone(image("x1.0"))
     assert_close(features, GOLDEN["features1"], 1e-5)
-    z = method.encoder.projector(features, views=1)
+    z = method.encoder.projector(features)
     assert_close(z, GOLDEN["z1"], 3e-5)
-    assert_close(method.predictor(z, views=1), GOLDEN["p1"], 3e-5)
-    assert_close(method.decoder(z, views=1), GOLDEN["recon1"].transpose(0, 2, 3, 1), 3e-5)
+    assert_close(method.predictor(z), GOLDEN["p1"], 3e-5)
+    assert_close(method.decoder(z), GOLDEN["recon1"].transpose(0, 2, 3, 1), 3e-5)
 
 
 def test_the_cifar_stem_forward():
@@ -73,7 +74,7 @@ def test_the_cifar_stem_forward():
     arrays = from_torch({f"encoder.backbone.{name}": value for name, value in under("cifar_init/").items()})
     params = load_into(params, arrays, "params.encoder.backbone.")
     batch_stats = load_into(batch_stats, arrays, "batch_stats.encoder.backbone.")
-    features = nnx.merge(graphdef, params, batch_stats)(image("x.0"), views=1)
+    features = nnx.merge(graphdef, params, batch_stats)(image("x.0"))
     assert_close(features, GOLDEN["cifar_features"], 1e-5)
 
 
@@ -120,7 +121,7 @@ def test_three_sgd_steps_with_cosine_decay(split):
     for name in wanted:
         assert_close(found[name], wanted[name], 1e-5, name)
     method = nnx.merge(graphdef, params, batch_stats)
-    assert_close(method.encoder.backbone(image("x.0"), views=0), GOLDEN["eval_features"], 1e-5)
+    assert_close(method.encoder.backbone(image("x.0"), use_running_average=True), GOLDEN["eval_features"], 1e-5)
 
 
 @pytest.mark.parametrize("zero", [False, True])
@@ -134,7 +135,7 @@ def test_the_initial_scale_of_the_residual_branches(zero):
 def test_initial_values_have_the_distributions_of_pytorchs_documentation():
     """Kaiming normal by fan-out for convolutions, else uniform in +-1 / sqrt(fan), as PyTorch counts the fan."""
     settings = config.pretraining("sidae", "digits", width=16, d_hid=256)
-    arrays = checkpoint.to_arrays(nnx.state(METHODS["sidae"](settings, None), nnx.Param), "params.")
+    arrays = checkpoint.to_arrays(nnx.state(make_method(settings, None), nnx.Param), "params.")
     drawn = {name: array for name, array in arrays.items() if array.std() > 0}
     assert {name.rpartition(".")[2] for name in arrays.keys() - drawn.keys()} == {"scale", "bias"}  # BatchNorm's
     for name, array in drawn.items():

@@ -10,12 +10,12 @@ import pytest
 from flax import nnx
 
 from sidae_jax import config
-from sidae_jax.methods import METHODS, vae
+from sidae_jax.methods import make_method, vae
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.layers import Conv
 from sidae_jax.networks.residual_decoder import DecoderBlock, ResidualDecoder
-from sidae_jax.views import ViewSettings
+from sidae_jax.settings import ViewSettings
 
 N = 6
 
@@ -33,7 +33,7 @@ def _batch():
 
 def make(name, **changes):
     small = {"width": 4, "stem": "imagenet", **({} if name == "supervised" else {"d_hid": 5})}
-    return METHODS[name](config.pretraining(name, "digits", **{**small, **changes}), None)
+    return make_method(config.pretraining(name, "digits", **{**small, **changes}), None)
 
 
 def keys(seed=0):
@@ -66,13 +66,13 @@ def cross_entropy(logits, labels):
 
 
 def classifier_loss(method, batch):
-    return cross_entropy(method.classifier(method.encoder.backbone(batch.x, views=1), views=1), batch.label)
+    return cross_entropy(method.classifier(method.encoder.backbone(batch.x)), batch.label)
 
 
 def test_ae_reconstructs_the_image_from_the_image(batch):
     method = make("ae")
     loss, metrics = method.loss(batch, keys())
-    wanted = numpy_losses.mse(batch.x, method.decoder(method.encoder(batch.x, views=1), views=1))
+    wanted = numpy_losses.mse(batch.x, method.decoder(method.encoder(batch.x)))
     np.testing.assert_allclose(metrics["loss_ae"], wanted, rtol=1e-4)
     np.testing.assert_allclose(loss, wanted + classifier_loss(method, batch), rtol=1e-4)
 
@@ -80,18 +80,18 @@ def test_ae_reconstructs_the_image_from_the_image(batch):
 def test_vae_draws_from_its_posterior_and_weights_the_kl(batch):
     method = make("vae", beta=3.0)
     loss, metrics = method.loss(batch, keys())
-    outputs = np.asarray(method.encoder(batch.x, views=1))
+    outputs = np.asarray(method.encoder(batch.x))
     mean, log_variance = outputs[:, :5], outputs[:, 5:]
     kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).mean()
     np.testing.assert_allclose(metrics["kl"], kl, rtol=1e-4)
-    z = mean + np.exp(log_variance / 2) * vae.draw_noise(keys(), 5)
-    np.testing.assert_allclose(metrics["loss_mse"], numpy_losses.mse(batch.x, method.decoder(z, views=1)), rtol=1e-4)
+    z = mean + np.exp(log_variance / 2) * vae.sample_noise(keys(), 5)
+    np.testing.assert_allclose(metrics["loss_mse"], numpy_losses.mse(batch.x, method.decoder(z)), rtol=1e-4)
     wanted = metrics["loss_mse"] + 3.0 * kl + classifier_loss(method, batch)
     np.testing.assert_allclose(loss, wanted, rtol=1e-4)
 
 
 def test_the_noise_of_the_vae_is_normal_and_each_examples_own():
-    noise = np.stack([vae.draw_noise(keys(seed), 5) for seed in range(200)])
+    noise = np.stack([vae.sample_noise(keys(seed), 5) for seed in range(200)])
     assert noise.shape == (200, N, 5)
     assert abs(noise.mean()) < 4 / noise.size**0.5
     assert abs(noise.std() - 1) < 4 / (2 * noise.size) ** 0.5
@@ -101,7 +101,7 @@ def test_the_noise_of_the_vae_is_normal_and_each_examples_own():
 def test_simclr_compares_the_embeddings_of_the_two_views(batch):
     method = make("simclr", temperature=0.3)
     loss, metrics = method.loss(batch, keys())
-    z1, z2 = (method.encoder(x, views=1) for x in (batch.x1, batch.x2))
+    z1, z2 = (method.encoder(x) for x in (batch.x1, batch.x2))
     np.testing.assert_allclose(metrics["loss_simclr"], numpy_losses.info_nce(z1, z2, 0.3), rtol=1e-4)
     np.testing.assert_allclose(loss, metrics["loss_simclr"] + classifier_loss(method, batch), rtol=1e-4)
 
@@ -109,7 +109,7 @@ def test_simclr_compares_the_embeddings_of_the_two_views(batch):
 def test_supervised_is_the_cross_entropy_of_the_labels(batch):
     method = make("supervised")
     loss, metrics = method.loss(batch, keys())
-    logits = method.classifier(method.encoder(batch.x, views=1), views=1)
+    logits = method.classifier(method.encoder(batch.x))
     np.testing.assert_allclose(loss, cross_entropy(logits, batch.label), rtol=1e-4)
     assert metrics["accuracy"] == pytest.approx(np.mean(logits.argmax(1) == batch.label))
 
@@ -131,7 +131,7 @@ def test_the_labels_reach_the_backbone_of_the_supervised_alone(name):
 def test_images_without_labels_take_no_part_in_the_classifier(name, batch):
     method = make(name)
     _, metrics = method.loss(batch._replace(label=jnp.array([3, -1, 4, -1, -1, 5])), keys())
-    logits = method.classifier(method.encoder.backbone(batch.x, views=1), views=1)
+    logits = method.classifier(method.encoder.backbone(batch.x))
     wanted = cross_entropy(logits[jnp.array([0, 2, 5])], [3, 4, 5])
     np.testing.assert_allclose(metrics["loss_classifier"], wanted, rtol=1e-4)
 
@@ -145,12 +145,12 @@ def test_running_statistics_move_by_the_image_and_both_views(name, batch):
     method, by_hand = make(name), make(name)
     method.loss(batch, keys())
     for x in batch[:3]:
-        by_hand.encoder.backbone(x, views=1)
+        by_hand.encoder.backbone(x)
     found, wanted = (nnx.state(m.encoder.backbone, nnx.BatchStat) for m in (method, by_hand))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     # the heads see what their loss needs: the classifier the image, the embedding both views
-    h = by_hand.encoder.backbone(batch.x, views=1)
+    h = by_hand.encoder.backbone(batch.x)
     batch_means = (h @ method.classifier.linear1.kernel[...] + method.classifier.linear1.bias[...]).mean(0)
     np.testing.assert_allclose(method.classifier.norm1.mean[...], 0.1 * batch_means, rtol=1e-3, atol=1e-5)
 
@@ -168,7 +168,7 @@ def test_a_decoder_block_enlarges_its_second_convolution_and_its_shortcut():
     y = np.maximum(normalized(np.asarray(block.conv1(jnp.asarray(x)))), 0)
     y = normalized(np.asarray(block.conv2(jnp.asarray(enlarged(y)))))
     shortcut = normalized(enlarged(x) @ np.asarray(block.shortcut.kernel[0, 0]))
-    found = block(jnp.asarray(x), views=1)
+    found = block(jnp.asarray(x))
     assert found.shape == (3, 8, 8, 2)
     np.testing.assert_allclose(found, np.maximum(y + shortcut, 0), rtol=1e-4, atol=1e-5)
     # the unbiased variance counts the pixels of the enlarged map
@@ -197,7 +197,7 @@ def test_the_backbone_of_a_seed_is_the_same_in_all_methods():
 
 def test_the_settings_of_the_report():
     report = {"stem": "cifar", "optimizer": "adam", "lr": 3e-4, "batch_size": 256, "epochs": 150}
-    report |= {"schedule": "constant", "weight_decay": 0.0, "classes": 10}
+    report |= {"schedule": "constant", "weight_decay": 0.0, "num_classes": 10}
     for name in REPORT:
         found = config.pretraining(name, "cifar10")
         assert {key: found[key] for key in report} == report

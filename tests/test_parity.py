@@ -11,7 +11,7 @@ from flax import nnx
 from torch_names import from_torch
 
 from sidae_jax import config
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
 
@@ -42,7 +42,7 @@ def test_a_full_size_sidae_has_pytorchs_loss_and_gradients(stem):
     wanted = from_torch({name: p.grad.numpy() for name, p in theirs.named_parameters()})
 
     settings = config.pretraining("sidae", "digits", stem=stem)
-    graphdef, params, batch_stats = nnx.split(METHODS["sidae"](settings, None), nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(make_method(settings, None), nnx.Param, nnx.BatchStat)
     arrays = from_torch({name: value.numpy() for name, value in theirs.state_dict().items()})
 
     @jax.jit
@@ -70,7 +70,7 @@ def test_a_fresh_network_is_drawn_as_pytorchs():
     theirs = pytorch_reference.SidAE(64, 2048, 0.5, "imagenet")
     wanted = from_torch({name: p.detach().numpy() for name, p in theirs.named_parameters()})
     settings = config.pretraining("sidae", "digits", zero_init_residual=True)
-    found = checkpoint.to_arrays(nnx.state(METHODS["sidae"](settings, None), nnx.Param), "params.")
+    found = checkpoint.to_arrays(nnx.state(make_method(settings, None), nnx.Param), "params.")
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         if value.std() == 0:

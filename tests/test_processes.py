@@ -17,7 +17,7 @@ import pytest
 
 from sidae_jax import runtime
 from sidae_jax.errors import UserError
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.runs.checkpoint import Checkpoints, to_arrays
 from sidae_jax.training import step
 
@@ -114,7 +114,7 @@ def _like():
     config = runpy.run_path(_ROOT / "configs" / "digits.py")["get_config"]("simsiam")
     config.update(width=4, d_hid=32)
     optimizer, _ = step.make_optimizer(config.lr, config.momentum, config.weight_decay, _STEPS)
-    _, state = step.create_state(METHODS["simsiam"](config, None), optimizer)
+    _, state = step.create_state(make_method(config, None), optimizer)
     return to_arrays(state)
 
 

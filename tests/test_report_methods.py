@@ -16,7 +16,7 @@ from flax import nnx
 from report_names import from_torch
 
 from sidae_jax import config
-from sidae_jax.methods import METHODS, vae
+from sidae_jax.methods import make_method, vae
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
 from sidae_jax.training.step import make_optimizer
@@ -42,12 +42,12 @@ class Steps:
 def steps(name: str) -> Steps:
     own = {} if name == "supervised" else {"d_hid": 6}
     settings = config.pretraining(name, "digits", width=1, **own)
-    graphdef, params, batch_stats = nnx.split(METHODS[name](settings, None), nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(make_method(settings, None), nnx.Param, nnx.BatchStat)
     start = from_torch(golden_report.initial_state(GOLDEN, name))
     names = checkpoint.to_arrays(params, "params.") | checkpoint.to_arrays(batch_stats, "batch_stats.")
     assert {n: a.shape for n, a in names.items()} == {n: a.shape for n, a in start.items()}
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vae, "draw_noise", lambda keys, d: jnp.asarray(GOLDEN["noise"], jnp.float64))
+        patch.setattr(vae, "sample_noise", lambda keys, d: jnp.asarray(GOLDEN["noise"], jnp.float64))
         params, batch_stats = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), checkpoint.from_arrays(state, start, prefix))
             for state, prefix in ((params, "params."), (batch_stats, "batch_stats."))
@@ -80,10 +80,10 @@ def steps(name: str) -> Steps:
 
 
 def outputs_of(name, method, x):
-    features = method.encoder.backbone(x, views=0)
-    outputs = {"features": features, "logits": method.classifier(features, views=0)}
+    features = method.encoder.backbone(x, use_running_average=True)
+    outputs = {"features": features, "logits": method.classifier(features, use_running_average=True)}
     if name != "supervised":
-        outputs["latent"] = method.encoder(x, views=0)
+        outputs["latent"] = method.encoder(x, use_running_average=True)
     if name == "vae":
         outputs["latent"], outputs["log_variance"] = jnp.split(outputs["latent"], 2, axis=1)
     if name in ("ae", "vae"):

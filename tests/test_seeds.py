@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from sidae_jax import config, mesh
 from sidae_jax.config import validate
 from sidae_jax.errors import Diverged, UserError
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.training import run as training_run
 from sidae_jax.training import step
 from sidae_jax.training import train as training
+from sidae_jax.training.segments import next_segment
 from sidae_jax.training.signals import StopSignals
-from sidae_jax.training.stretch import next_stretch
 from sidae_jax.training.train import train
 
 pytestmark = pytest.mark.timeout(900)
@@ -45,7 +47,7 @@ def assert_same_run(found, wanted):
         for name in ("step", "epoch", "loss", "loss_si", "feature_std", "lr"):
             assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5)
     optimizer, _ = step.make_optimizer(0.03, 0.9, 5e-4, 4)
-    like = checkpoint.to_arrays(step.create_state(METHODS["simsiam"](settings(), mesh.AXIS), optimizer)[1])
+    like = checkpoint.to_arrays(step.create_state(make_method(settings(), mesh.AXIS), optimizer)[1])
     arrays = []
     for folder in (found, wanted):
         with Checkpoints(folder, read_only=True) as saved:
@@ -138,14 +140,13 @@ def test_a_seed_that_lost_its_newest_checkpoints_goes_on_alone_until_it_has_caug
 
 def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tmp_path, capsys, monkeypatch):
     def of_one_seed_not_finite(config, axis_name):
-        method = METHODS_MADE[config.method](config, axis_name)
+        method = make_method(config, axis_name)
         if config.seed == 1:
             kernel = method.predictor.linear2.kernel
             kernel[...] = kernel[...] * np.float32(np.inf)
         return method
 
-    METHODS_MADE = dict(METHODS)
-    monkeypatch.setitem(METHODS, "simsiam", of_one_seed_not_finite)
+    monkeypatch.setattr(training_run, "make_method", of_one_seed_not_finite)
     with pytest.raises(Diverged, match=r"the loss of seed 1 is nan at step 1; nothing of it was saved.*--config\.lr"):
         run(tmp_path / "run", capsys, num_seeds=3)
     lines = capsys.readouterr().out.splitlines()
@@ -186,7 +187,18 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
     ],
 )
 def test_which_seeds_are_trained_next(saved, added, wanted):
-    assert next_stretch(saved, added, 8) == wanted
+    seeds = [
+        types.SimpleNamespace(saved_steps=steps, added=is_added) for steps, is_added in zip(saved, added, strict=True)
+    ]
+    segment = next_segment(seeds, 8)
+    assert (
+        segment
+        and (
+            tuple(i for i, seed in enumerate(seeds) if any(seed is chosen for chosen in segment.seeds)),
+            segment.start,
+            segment.end,
+        )
+    ) == wanted
 
 
 class StopAt(StopSignals):

@@ -1,6 +1,6 @@
 """The mapped step: the same numbers however it is mapped and however many devices there are."""
 
-import itertools
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,13 @@ from sidae_jax import config, mesh
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import measure
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
-from sidae_jax.training import feed, step
+from sidae_jax.training import input_pipeline, step
+from sidae_jax.training.resident import gather_batch, resident_spec
+from sidae_jax.training.several_steps import repeat
+from sidae_jax.training.step import ImageBatch
 from sidae_jax.views import make_views
 
 BATCH = 16
@@ -46,10 +49,15 @@ def build(images, on, method="sidae", **changes):
         changes = {"d_hid": 32, **changes}
     settings = config.pretraining(method, "digits", **changes)
     optimizer, _ = step.make_optimizer(settings.lr, settings.momentum, settings.weight_decay, 20, settings.optimizer)
-    graphdef, state = step.create_state(METHODS[method](settings, mesh.AXIS), optimizer)
-    return mesh.put_tree(on, state), step.make_device_step(
-        graphdef, optimizer, view_settings(settings), measure(images.images)
+    graphdef, state = step.create_state(make_method(settings, mesh.AXIS), optimizer)
+    device_step = functools.partial(
+        step.train_step,
+        graphdef=graphdef,
+        optimizer=optimizer,
+        views=view_settings(settings),
+        normalization=measure(images.images),
     )
+    return mesh.put_tree(on, state), device_step
 
 
 def run(images, on, steps, method="sidae", start=None, a_call=1, **changes):
@@ -62,34 +70,33 @@ def run(images, on, steps, method="sidae", start=None, a_call=1, **changes):
     if start is not None:
         arrays, first = start
         state = mesh.put_tree(on, checkpoint.from_arrays(state, arrays))
-    steps_per_epoch = len(images.images) // BATCH
-    epochs = feed.resident_epochs(images, [order_of(images)], steps_per_epoch, on, first)
-    each_step = (epoch for epoch in epochs for _ in range(steps_per_epoch))
-    batches = itertools.islice(each_step, first % steps_per_epoch, None, a_call)
-    n = mesh.put(on, np.int32(a_call))
-    return _run(step.map_resident_step(device_step, on), state, batches, on, (steps - first) // a_call, n)
+    mapped = step.data_parallel(repeat(gather_batch(device_step)), on, resident_spec(1))
+    per_epoch = {"steps_per_epoch": len(images.images) // BATCH, "log_every": a_call}
+    batches = input_pipeline.resident_batches(images, [order_of(images)], on, start=first, end=steps, **per_epoch)
+    return _run(mapped, state, batches, on, a_call)
 
 
 def run_streamed(images, on, steps):
     state, device_step = build(images, on)
-    batches = feed.stream_batches(images, order_of(images), BATCH, on, 0)
-    return _run(step.map_stream_step(device_step, on), state, batches, on, steps)
+    batches = input_pipeline.stream_batches(images, order_of(images), BATCH, on, start=0, end=steps)
+    return _run(step.data_parallel(device_step, on), state, batches, on, 1)
 
 
-def _run(mapped, state, batches, on, calls, *n):
+def _run(mapped, state, batches, on, a_call):
     key = mesh.replicated_keys(on, [3])
     metrics = None
-    for _ in range(calls):
-        batch, before = next(batches), state
+    for n, batch in batches:
+        assert n == a_call
+        before = state
         with jax.transfer_guard("disallow"):
-            state, metrics = mapped(state, *batch, key, *n)
+            state, metrics = mapped(state, batch, key)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))  # donated
     assert mapped._cache_size() == 1  # compiled once
     return checkpoint.to_arrays(state), {name: float(value) for name, value in metrics.items()}
 
 
 def order_of(images):
-    return feed.batch_order(len(images.images), BATCH, seed=3)
+    return input_pipeline.batch_order(len(images.images), BATCH, seed=3)
 
 
 def assert_same_bits(found, wanted):
@@ -127,13 +134,13 @@ def run_in_float64(images, count, steps, monkeypatch, method="sidae", **changes)
     """
     on = devices(count)
     state, device_step = build(images, on, method, zero_init_residual=False, **changes)
-    mapped, key = step.map_stream_step(device_step, on), mesh.replicated_keys(on, [3])
+    mapped, key = step.data_parallel(device_step, on), mesh.replicated_keys(on, [3])
     with jax.enable_x64(True), monkeypatch.context() as patch:
         patch.setattr(step, "make_views", lambda *a: [view.astype(jnp.float64) for view in make_views(*a)])
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
         for number in range(steps):
             rows = order_of(images)[number]
-            state, _ = mapped(state, images.images[rows], images.labels[rows], key)
+            state, _ = mapped(state, ImageBatch(images.images[rows], images.labels[rows]), key)
     return checkpoint.to_arrays(state)
 
 
@@ -169,12 +176,12 @@ def test_ten_steps_are_those_of_the_plain_lowerings(images, one_device_in_float6
 
 def test_pmap_of_the_same_function_gives_the_same_bits(images, eight_devices):
     state, device_step = build(images, devices(8))
-    by_pmap = jax.pmap(device_step, axis_name=mesh.AXIS, in_axes=(None, 0, 0, None), out_axes=None)
+    by_pmap = jax.pmap(device_step, axis_name=mesh.AXIS, in_axes=(None, 0, None), out_axes=None)
     for number in range(4):
         rows = order_of(images)[number]
         shards = (value[rows].reshape(8, BATCH // 8, *value.shape[1:]) for value in (images.images, images.labels))
         # pmap's outputs lie on a mesh of its own
-        state, metrics = by_pmap(jax.tree.map(np.asarray, state), *shards, jax.random.key(3))
+        state, metrics = by_pmap(jax.tree.map(np.asarray, state), ImageBatch(*shards), jax.random.key(3))
     wanted, wanted_metrics = eight_devices
     assert_same_bits(checkpoint.to_arrays(state), wanted)
     assert {name: float(value) for name, value in metrics.items()} == wanted_metrics
@@ -199,7 +206,7 @@ def test_the_ends_of_w_are_simsiam_and_the_autoencoder_to_the_last_bit(w, name, 
 
     def loss(name, **changes):
         settings = config.pretraining(name, "digits", width=4, d_hid=32, seed=5, **changes)
-        graphdef, state = nnx.split(METHODS[name](settings, None))
+        graphdef, state = nnx.split(make_method(settings, None))
 
         batch = Batch(*images, jnp.zeros(8, jnp.int32))
         # operation by operation: compiled as two programs they may be rounded differently
@@ -211,15 +218,16 @@ def test_the_ends_of_w_are_simsiam_and_the_autoencoder_to_the_last_bit(w, name, 
 
 def test_the_order_is_of_the_seed_and_the_step_alone(images):
     order = order_of(images)
-    first, second = (feed.epoch_order(order, 2, epoch) for epoch in (0, 1))
+    first, second = (input_pipeline.epoch_order(order, 2, epoch) for epoch in (0, 1))
     for epoch in (first, second):
         assert len(set(epoch.ravel().tolist())) == 2 * BATCH  # no image twice, the incomplete batch dropped
     assert not np.array_equal(first, second)
-    again = feed.batch_order(40, BATCH, seed=3)
+    again = input_pipeline.batch_order(40, BATCH, seed=3)
     np.testing.assert_array_equal(again[3], second[1])
-    assert not np.array_equal(feed.batch_order(40, BATCH, seed=4)[0], order[0])
-    streamed = feed.stream_batches(images, order, BATCH, devices(2), start=3)
-    np.testing.assert_array_equal(next(streamed)[1], images.labels[second[1]])
+    assert not np.array_equal(input_pipeline.batch_order(40, BATCH, seed=4)[0], order[0])
+    ((n, batch),) = input_pipeline.stream_batches(images, order, BATCH, devices(2), start=3, end=4)
+    assert n == 1
+    np.testing.assert_array_equal(batch.labels, images.labels[second[1]])
 
 
 def test_the_learning_rate_ends_at_zero_and_halves_in_the_middle():

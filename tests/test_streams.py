@@ -8,7 +8,7 @@ import numpy as np
 
 from sidae_jax import streams
 from sidae_jax.streams import Stream
-from sidae_jax.training.feed import batch_order
+from sidae_jax.training.input_pipeline import batch_order
 
 SEEDS = (0, 1, 2, 2**32 - 1)
 PAIRS = list(itertools.product(Stream, SEEDS))

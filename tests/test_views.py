@@ -9,7 +9,7 @@ import pil_views
 import pytest
 
 from sidae_jax import views
-from sidae_jax.views import ViewSettings
+from sidae_jax.settings import ViewSettings
 
 LEVEL = 1 / 255
 
@@ -104,7 +104,7 @@ def test_no_blur_is_the_identity():
 
 
 def neutral(**changes):
-    draw = views.Draw(
+    params = views.ViewParams(
         top=jnp.int32(0),
         left=jnp.int32(0),
         height=jnp.int32(32),
@@ -115,18 +115,18 @@ def neutral(**changes):
         sigma=jnp.float32(0),
         flip=jnp.array(False),
     )
-    return draw._replace(**{name: jnp.asarray(value) for name, value in changes.items()})
+    return params._replace(**{name: jnp.asarray(value) for name, value in changes.items()})
 
 
 @pytest.mark.parametrize("crop", [(0, 0, 32, 32), (3, 10, 20, 17), (31, 0, 1, 32), (5, 6, 14, 15)])
 @pytest.mark.parametrize("flip", [False, True])
 def test_crop_resize_and_flip(images, crop, flip):
     top, left, height, width = crop
-    draw = neutral(top=top, left=left, height=height, width=width, flip=flip)
+    params = neutral(top=top, left=left, height=height, width=width, flip=flip)
     for image in images:
         wanted = pil_views.resized_crop(image, top, left, height, width)
         wanted = pil_views.hflip(wanted) if flip else wanted
-        found = image_of(views.apply(planes(image), draw, ViewSettings()))
+        found = image_of(views.apply(planes(image), params, ViewSettings()))
         np.testing.assert_allclose(found, wanted.astype(float), atol=1.6)
 
 
@@ -134,7 +134,7 @@ def test_all_together_in_torchvisions_order(images):
     """Crop, jitter, grayscale, blur, flip."""
     image = images[1]
     order = jnp.array([2, 0, 1, 3])  # contrast, saturation, brightness; hue is neutral
-    draw = neutral(
+    params = neutral(
         top=4,
         left=9,
         height=22,
@@ -149,7 +149,7 @@ def test_all_together_in_torchvisions_order(images):
     for name, factor in (("contrast", 0.7), ("saturation", 1.2), ("brightness", 1.3)):
         wanted = getattr(pil_views, name)(wanted, factor)
     wanted = pil_views.hflip(pil_views.gaussian_blur(pil_views.grayscale(wanted), 1.1))
-    found = image_of(views.apply(planes(image), draw, ViewSettings(p_blur=0.5)))
+    found = image_of(views.apply(planes(image), params, ViewSettings(p_blur=0.5)))
     np.testing.assert_allclose(found, wanted.astype(float), atol=4)  # PIL rounds a dozen times on the way
 
 
@@ -159,7 +159,9 @@ N = 20_000
 @pytest.fixture(scope="module")
 def draws():
     keys = jax.random.split(jax.random.key(7), N)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: views.draw(key, ViewSettings(p_blur=0.5))))(keys))
+    return jax.tree.map(
+        np.asarray, jax.jit(jax.vmap(lambda key: views.sample_params(key, ViewSettings(p_blur=0.5))))(keys)
+    )
 
 
 def _within(found, probability):

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.mesh import local_mesh, replicated, rows_sharding
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.heads import Encoder
 from sidae_jax.networks.resnet import ResNet18
@@ -96,7 +96,7 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all seeds
 def _batch_statistics(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> nnx.State:
     network = nnx.merge(graphdef, state, copy=True)
-    network(normalize(batch, by), views=1)
+    network(normalize(batch, by))
     return nnx.state(network, nnx.BatchStat)
 
 
@@ -115,7 +115,7 @@ def _initial(metadata: dict[str, Any], features: str) -> Backbone:
 
 def _method(metadata: dict[str, Any]) -> nnx.Module:
     config = ConfigDict(metadata["config"])
-    return METHODS[config.method](config, None)
+    return make_method(config, None)
 
 
 def normalization(metadata: dict[str, Any]) -> Normalization:
@@ -149,7 +149,7 @@ def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n fea
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all checkpoints of a run
 def _forward(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> Array:
-    return nnx.merge(graphdef, state)(normalize(batch, by), views=0)
+    return nnx.merge(graphdef, state)(normalize(batch, by), use_running_average=True)
 
 
 def normalize(images: UInt8[Array, "n 32 32 3"], by: Normalization) -> Float[Array, "n 32 32 3"]:

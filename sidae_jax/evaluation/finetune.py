@@ -28,7 +28,7 @@ class Classifier(nnx.Module):
     def __init__(self, backbone: ResNet18, by: Normalization, classes: int, rng: np.random.Generator):
         self.backbone = backbone
         self.by = by
-        self.linear = Linear(backbone.features, classes, rng=rng)
+        self.linear = Linear(backbone.num_features, classes, rng=rng)
 
     def __call__(self, images: UInt8[Array, "n 32 32 3"], views: int) -> Float[Array, "n classes"]:
         return self.linear(self.backbone(normalize(images, self.by), views))

@@ -1,4 +1,4 @@
-"""The autoencoder of the report: the image from the image, through a latent of d dimensions."""
+"""The autoencoder of the report: it reconstructs the image from the image, through a latent of d dimensions."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,29 +9,33 @@ from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.heads import Encoder, Mlp
 from sidae_jax.networks.residual_decoder import ResidualDecoder
-from sidae_jax.networks.resnet import BackboneSettings
+from sidae_jax.settings import AESettings, BackboneSettings
 
 
 class AE(nnx.Module):
-    def __init__(self, *, backbone: BackboneSettings, d: int, classes: int, axis_name: str | None, seed: int):
+    """Encoder, residual decoder, and a classifier trained on the detached features."""
+
+    def __init__(self, settings: AESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
-        self.encoder = Encoder(backbone, d, axis_name=axis_name, rng=rng["encoder"], projector=Mlp)
-        self.decoder = ResidualDecoder(d, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
-        self.classifier = Mlp(self.encoder.backbone.features, classes, axis_name=axis_name, rng=rng["classifier"])
+        self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"], projector=Mlp)
+        self.decoder = ResidualDecoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.classifier = Mlp(
+            self.encoder.backbone.num_features, settings.num_classes, axis_name=axis_name, rng=rng["classifier"]
+        )
         self.axis_name = axis_name
 
     def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
-        """That of the reconstruction, and that of the classifier, from which nothing else gets a gradient."""
-        del keys  # nothing random beyond the views
-        h = self.encoder.backbone(batch.x, views=1)
-        self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)  # for the running statistics alone
-        z = self.encoder.projector(h, views=1)
-        loss_ae = losses.mse(batch.x, self.decoder(z, views=1))
-        logits = self.classifier(lax.stop_gradient(h), views=1)
+        """L = mse(x, x') + the classifier's cross-entropy, which has a gradient for the classifier alone."""
+        del keys  # only the views are random
+        h = self.encoder.backbone(batch.x)
+        self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)  # only for the running statistics
+        z = self.encoder.projector(h)
+        loss_ae = losses.mse(batch.x, self.decoder(z))
+        logits = self.classifier(lax.stop_gradient(h))
         loss_classifier, accuracy = losses.classification(logits, batch.label, self.axis_name)
         metrics = {"loss_ae": loss_ae, "loss_classifier": loss_classifier, "accuracy": accuracy}
         return loss_ae + loss_classifier, {**metrics, "feature_std": losses.feature_std(z, self.axis_name)}
 
     def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
-        """x' of images or views, in evaluation mode."""
-        return self.decoder(self.encoder(x, views=0), views=0)
+        """Returns x' for images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

@@ -1,4 +1,4 @@
-"""What a method sees of a batch, and the parts that methods share."""
+"""The batch that a method is given, and the initial values that methods share."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from sidae_jax.streams import Stream
 
 
 class Batch(NamedTuple):
-    """Images and two augmented views of each, all normalized; labels are -1 where there is none."""
+    """Images and two augmented views of each, all normalized; a label of -1 means that an image has none."""
 
     x: Float[Array, "n 32 32 3"]
     x1: Float[Array, "n 32 32 3"]
@@ -18,12 +18,12 @@ class Batch(NamedTuple):
     label: Int[Array, " n"]
 
     def targets(self, target: str) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
-        """What the two reconstructions are compared with: the image (paper, 3.1 and its formulas) or its views."""
+        """Returns the targets of the two reconstructions: the image (paper, 3.1 and its formulas) or its views."""
         return {"image": (self.x, self.x), "view": (self.x1, self.x2)}[target]
 
 
 def part_rng(seed: int) -> dict[str, np.random.Generator]:
-    """Initial values for each part: the same seed gives the same encoder in every method."""
+    """Returns a generator of initial values per part: the same seed gives the same encoder in every method."""
     parts = {"encoder": Stream.ENCODER, "predictor": Stream.PREDICTOR, "decoder": Stream.DECODER}
     parts["classifier"] = Stream.CLASSIFIER
     return {name: streams.generator(stream, seed) for name, stream in parts.items()}

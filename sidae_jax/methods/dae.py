@@ -8,19 +8,22 @@ from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.decoder import Decoder
 from sidae_jax.networks.heads import Encoder
-from sidae_jax.networks.resnet import BackboneSettings
+from sidae_jax.settings import BackboneSettings, DAESettings
 
 
 class DAE(nnx.Module):
-    def __init__(self, *, backbone: BackboneSettings, d: int, target: str, axis_name: str | None, seed: int):
+    """Encoder and decoder."""
+
+    def __init__(self, settings: DAESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
-        self.encoder = Encoder(backbone, d, axis_name=axis_name, rng=rng["encoder"])
-        self.decoder = Decoder(d, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
-        self.target = target
+        self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"])
+        self.decoder = Decoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.target = settings.target
         self.axis_name = axis_name
 
     def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
-        del keys  # nothing random beyond the views
+        """L_dae = mse(x, x1')/2 + mse(x, x2')/2."""
+        del keys  # only the views are random
         z = self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)
         reconstruction1, reconstruction2 = jnp.split(self.decoder(z, views=2), 2)
         z1, _ = jnp.split(z, 2)
@@ -28,5 +31,5 @@ class DAE(nnx.Module):
         return loss_dae, {"loss_dae": loss_dae, "feature_std": losses.feature_std(z1, self.axis_name)}
 
     def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
-        """x' of images or views, in evaluation mode."""
-        return self.decoder(self.encoder(x, views=0), views=0)
+        """Returns x' for images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

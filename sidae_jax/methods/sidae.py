@@ -8,21 +8,24 @@ from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.decoder import Decoder
 from sidae_jax.networks.heads import Encoder, Predictor
-from sidae_jax.networks.resnet import BackboneSettings
+from sidae_jax.settings import BackboneSettings, SidAESettings
 
 
 class SidAE(nnx.Module):
-    def __init__(self, *, backbone: BackboneSettings, d: int, w: float, target: str, axis_name: str | None, seed: int):
+    """Encoder, SimSiam's predictor, and decoder."""
+
+    def __init__(self, settings: SidAESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
-        self.encoder = Encoder(backbone, d, axis_name=axis_name, rng=rng["encoder"])
-        self.predictor = Predictor(d, axis_name=axis_name, rng=rng["predictor"])
-        self.decoder = Decoder(d, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
-        self.w = w
-        self.target = target
+        self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"])
+        self.predictor = Predictor(settings.d_hid, axis_name=axis_name, rng=rng["predictor"])
+        self.decoder = Decoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.w = settings.w
+        self.target = settings.target
         self.axis_name = axis_name
 
     def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
-        del keys  # nothing random beyond the views
+        """L = w L_dae + (1 - w) L_si, for the two views x1 and x2 of every image x."""
+        del keys  # only the views are random
         z = self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)
         p = self.predictor(z, views=2)
         reconstruction1, reconstruction2 = jnp.split(self.decoder(z, views=2), 2)
@@ -34,5 +37,5 @@ class SidAE(nnx.Module):
         return loss, {**parts, "feature_std": losses.feature_std(z1, self.axis_name)}
 
     def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
-        """x' of images or views, in evaluation mode."""
-        return self.decoder(self.encoder(x, views=0), views=0)
+        """Returns x' for images or views, in evaluation mode."""
+        return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

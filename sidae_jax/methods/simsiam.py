@@ -7,18 +7,21 @@ from jaxtyping import Array, Float, Key
 from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.heads import Encoder, Predictor
-from sidae_jax.networks.resnet import BackboneSettings
+from sidae_jax.settings import BackboneSettings, SimSiamSettings
 
 
 class SimSiam(nnx.Module):
-    def __init__(self, *, backbone: BackboneSettings, d: int, axis_name: str | None, seed: int):
+    """Encoder and predictor."""
+
+    def __init__(self, settings: SimSiamSettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
-        self.encoder = Encoder(backbone, d, axis_name=axis_name, rng=rng["encoder"])
-        self.predictor = Predictor(d, axis_name=axis_name, rng=rng["predictor"])
+        self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"])
+        self.predictor = Predictor(settings.d_hid, axis_name=axis_name, rng=rng["predictor"])
         self.axis_name = axis_name
 
     def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
-        del keys  # nothing random beyond the views
+        """L_si = ncs(p1, sg z2)/2 + ncs(p2, sg z1)/2."""
+        del keys  # only the views are random
         z = self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)
         p = self.predictor(z, views=2)
         z1, z2 = jnp.split(z, 2)

@@ -1,4 +1,4 @@
-"""Batch normalization as PyTorch defines it, over the batch of all devices, with several views in one call."""
+"""Batch normalization as PyTorch defines it, over the batch of all devices, for several views in one call."""
 
 import functools
 
@@ -14,25 +14,28 @@ _EPSILON = 1e-5
 class BatchNorm(nnx.Module):
     """Batch normalization over all axes but the last, epsilon 1e-5.
 
-    In training the batch may hold several views, one after another along the first axis; each view has its
-    own statistics, as if the network had been called once a view. With `axis_name` the statistics are those
-    of the batch over all devices of that mapped axis. Running statistics move by 1 - momentum toward each
-    view's in turn, with the unbiased variance, as in PyTorch (whose `momentum` is 1 minus this one).
+    In training mode the batch may hold several views, one after another along the first axis. Each view has its own
+    statistics, as if the network had been called once per view. With `axis_name` the statistics are of the batch over
+    all devices of that mapped axis. The running statistics move by 1 - momentum toward those of each view in turn, with
+    the unbiased variance, as in PyTorch (whose `momentum` is 1 minus this one).
     """
 
-    def __init__(self, c: int, *, affine: bool = True, scale: float = 1.0, axis_name: str | None = None):
-        self.scale = nnx.Param(jnp.full((c,), scale, jnp.float32)) if affine else None
-        self.bias = nnx.Param(jnp.zeros((c,))) if affine else None
-        self.mean = nnx.BatchStat(jnp.zeros((c,)))
-        self.var = nnx.BatchStat(jnp.ones((c,)))
+    def __init__(self, num_features: int, *, affine: bool = True, scale: float = 1.0, axis_name: str | None = None):
+        """Creates scale and bias (if `affine`) and running statistics of mean 0 and variance 1."""
+        self.scale = nnx.Param(jnp.full((num_features,), scale, jnp.float32)) if affine else None
+        self.bias = nnx.Param(jnp.zeros((num_features,))) if affine else None
+        self.mean = nnx.BatchStat(jnp.zeros((num_features,)))
+        self.var = nnx.BatchStat(jnp.ones((num_features,)))
         self.momentum = 0.9
         self.axis_name = axis_name
 
-    def __call__(self, x: Float[Array, "n *hw c"], views: int) -> Float[Array, "n *hw c"]:
-        """Training mode over `views` views, or, with views = 0, evaluation mode by the running statistics."""
+    def __call__(
+        self, x: Float[Array, "n *hw c"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n *hw c"]:
+        """Normalizes by the statistics of each of `views` views, or by the running statistics (evaluation mode)."""
         scale = self.scale[...] if self.scale is not None else jnp.ones_like(self.mean[...])
         bias = self.bias[...] if self.bias is not None else jnp.zeros_like(self.mean[...])
-        if views == 0:
+        if use_running_average:
             return _apply(x, self.mean[...], lax.rsqrt(self.var[...] + _EPSILON) * scale, bias)
         by_view = x.reshape(views, x.shape[0] // views, *x.shape[1:])
         y, mean, var = _normalize(by_view, scale, bias, self.axis_name)
@@ -52,9 +55,9 @@ class BatchNorm(nnx.Module):
 def _normalize(
     x: Float[Array, "v n *hw c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
 ) -> tuple[Float[Array, "v n *hw c"], Float[Array, "v c"], Float[Array, "v c"]]:
-    """(y, mean and biased variance of each view); no gradient flows through the statistics that are returned.
+    """Returns y and the mean and biased variance of each view; no gradient flows through these statistics.
 
-    With a gradient of its own, which keeps x alone: differentiated by JAX it would keep x - mean and more beside it.
+    Its own gradient keeps only x for the backward pass; JAX's would keep x - mean and more beside it.
     """
     return _normalize_forward(x, scale, bias, axis_name)[0]
 
@@ -77,7 +80,7 @@ def _normalize_backward(axis_name, residuals, cotangents):
     sum_dy = dy.sum(axes)
     sum_dyu = (dy * (x - _spread(mean, x))).sum(axes) * rstd
     total_dy, total_dyu = sum_dy, sum_dyu
-    if axis_name is not None:  # each device's share of the gradients of scale and bias, but the statistics are of all
+    if axis_name is not None:  # scale and bias get this device's share of their gradient; the statistics are of all
         total_dy, total_dyu = lax.psum((sum_dy, sum_dyu), axis_name)
     slope = rstd * total_dyu / count
     dx = _spread(rstd * scale, x) * (dy - _spread(total_dy / count, x) - (x - _spread(mean, x)) * _spread(slope, x))
@@ -92,7 +95,7 @@ def _apply(x, mean, factor, bias):
 
 
 def _spread(statistics, x):
-    """[v, c] or [c] in a shape that broadcasts with x."""
+    """Reshapes [v, c] or [c] so that it broadcasts with x."""
     return statistics.reshape(*statistics.shape[:-1], *(1,) * (x.ndim - statistics.ndim), statistics.shape[-1])
 
 
@@ -101,6 +104,6 @@ def _pixels(x):
 
 
 def _count(x, axis_name):
-    """How many values a view's mean is of, on all devices."""
+    """Returns the number of values that a view's mean is taken over, on all devices."""
     count = x[0, ..., 0].size
     return count * lax.axis_size(axis_name) if axis_name is not None else count

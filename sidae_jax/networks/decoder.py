@@ -11,22 +11,24 @@ from sidae_jax.networks.layers import ConvTranspose, Linear
 
 
 class Decoder(nnx.Module):
-    """d -> 1x1x512 -> 2x2x256 -> 4x4x128 -> 8x8x64 -> 16x16x64 -> 32x32x3 at the standard width of 64.
+    """Latent -> 1x1x512 -> 2x2x256 -> 4x4x128 -> 8x8x64 -> 16x16x64 -> 32x32x3, at the standard width of 64.
 
-    BN and ReLU between the layers mirror the encoder (the paper names no norm); none after the last, since the
-    images it reconstructs are normalized.
+    BN and ReLU between the layers mirror the encoder (the paper names no norm). Neither follows the last layer, since
+    the images that it reconstructs are normalized.
     """
 
-    def __init__(self, d: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
+    def __init__(self, latent_dim: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
         channels = [8 * width, 4 * width, 2 * width, width, width]
-        self.linear = Linear(d, channels[0], rng=rng)
-        pairs = itertools.pairwise(channels)
-        self.convs = nnx.List([ConvTranspose(c, f, use_bias=False, rng=rng) for c, f in pairs])
-        self.norms = nnx.List([BatchNorm(f, axis_name=axis_name) for f in channels[1:]])
+        self.linear = Linear(latent_dim, channels[0], rng=rng)
+        self.convs = nnx.List([ConvTranspose(*pair, use_bias=False, rng=rng) for pair in itertools.pairwise(channels)])
+        self.norms = nnx.List([BatchNorm(out, axis_name=axis_name) for out in channels[1:]])
         self.last = ConvTranspose(channels[-1], 3, use_bias=True, rng=rng)
 
-    def __call__(self, z: Float[Array, "n d"], views: int) -> Float[Array, "n 32 32 3"]:
+    def __call__(
+        self, z: Float[Array, "n d"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n 32 32 3"]:
+        """Decodes latents to normalized images; `views` and `use_running_average` as for BatchNorm."""
         y = self.linear(z)[:, None, None, :]
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            y = nnx.relu(norm(conv(y), views))
+            y = nnx.relu(norm(conv(y), views, use_running_average))
         return self.last(y)

@@ -1,5 +1,4 @@
-"""Projectors, the predictor of SimSiam (Chen and He, 2021), the report's heads, and the encoders: backbone and what
-follows it."""
+"""Heads on the backbone's features, and the encoders: a backbone and what follows it."""
 
 import numpy as np
 from flax import nnx
@@ -7,60 +6,73 @@ from jaxtyping import Array, Float
 
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.layers import Linear
-from sidae_jax.networks.resnet import BackboneSettings, ResNet18
+from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.settings import BackboneSettings
 
 
 class Projector(nnx.Module):
-    """features -> d: Linear-BN-ReLU, Linear-BN-ReLU, Linear-BN without affine; hidden width = features."""
+    """SimSiam's projector (Chen and He, 2021): Linear-BN-ReLU, Linear-BN-ReLU, Linear-BN without affine.
 
-    def __init__(self, features: int, d: int, *, axis_name: str | None, rng: np.random.Generator):
-        self.linear1 = Linear(features, features, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(features, axis_name=axis_name)
-        self.linear2 = Linear(features, features, use_bias=False, rng=rng)
-        self.norm2 = BatchNorm(features, axis_name=axis_name)
-        self.linear3 = Linear(features, d, use_bias=False, rng=rng)
-        self.norm3 = BatchNorm(d, affine=False, axis_name=axis_name)
+    The hidden layers are as wide as the features.
+    """
 
-    def __call__(self, h: Float[Array, "n features"], views: int) -> Float[Array, "n d"]:
-        h = nnx.relu(self.norm1(self.linear1(h), views))
-        h = nnx.relu(self.norm2(self.linear2(h), views))
-        return self.norm3(self.linear3(h), views)
+    def __init__(self, in_features: int, out_features: int, *, axis_name: str | None, rng: np.random.Generator):
+        self.linear1 = Linear(in_features, in_features, use_bias=False, rng=rng)
+        self.norm1 = BatchNorm(in_features, axis_name=axis_name)
+        self.linear2 = Linear(in_features, in_features, use_bias=False, rng=rng)
+        self.norm2 = BatchNorm(in_features, axis_name=axis_name)
+        self.linear3 = Linear(in_features, out_features, use_bias=False, rng=rng)
+        self.norm3 = BatchNorm(out_features, affine=False, axis_name=axis_name)
+
+    def __call__(
+        self, h: Float[Array, "n features"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n d"]:
+        """Projects features to z; `views` and `use_running_average` as for BatchNorm."""
+        h = nnx.relu(self.norm1(self.linear1(h), views, use_running_average))
+        h = nnx.relu(self.norm2(self.linear2(h), views, use_running_average))
+        return self.norm3(self.linear3(h), views, use_running_average)
 
 
 class Predictor(nnx.Module):
-    """d -> d/4 -> d: Linear-BN-ReLU, Linear."""
+    """SimSiam's predictor (Chen and He, 2021), d -> d/4 -> d: Linear-BN-ReLU, Linear."""
 
-    def __init__(self, d: int, *, axis_name: str | None, rng: np.random.Generator):
-        self.linear1 = Linear(d, d // 4, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(d // 4, axis_name=axis_name)
-        self.linear2 = Linear(d // 4, d, rng=rng)
+    def __init__(self, latent_dim: int, *, axis_name: str | None, rng: np.random.Generator):
+        self.linear1 = Linear(latent_dim, latent_dim // 4, use_bias=False, rng=rng)
+        self.norm1 = BatchNorm(latent_dim // 4, axis_name=axis_name)
+        self.linear2 = Linear(latent_dim // 4, latent_dim, rng=rng)
 
-    def __call__(self, z: Float[Array, "n d"], views: int) -> Float[Array, "n d"]:
-        return self.linear2(nnx.relu(self.norm1(self.linear1(z), views)))
+    def __call__(
+        self, z: Float[Array, "n d"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n d"]:
+        """Predicts the other view's z from z; `views` and `use_running_average` as for BatchNorm."""
+        return self.linear2(nnx.relu(self.norm1(self.linear1(z), views, use_running_average)))
 
 
 class Mlp(nnx.Module):
-    """features -> d: Linear-BN-ReLU, Linear, with biases: every head of the report's code, and its probe.
+    """Linear-BN-ReLU, Linear, with biases: every head of the report's code, and its probe.
 
-    The hidden width is that of the features unless given.
+    The hidden layer is as wide as the features unless `hidden` is given.
     """
 
     def __init__(
         self,
-        features: int,
-        d: int,
+        in_features: int,
+        out_features: int,
         *,
         hidden: int | None = None,
         axis_name: str | None = None,
         rng: np.random.Generator,
     ):
-        hidden = hidden or features
-        self.linear1 = Linear(features, hidden, rng=rng)
+        hidden = hidden or in_features
+        self.linear1 = Linear(in_features, hidden, rng=rng)
         self.norm1 = BatchNorm(hidden, axis_name=axis_name)
-        self.linear2 = Linear(hidden, d, rng=rng)
+        self.linear2 = Linear(hidden, out_features, rng=rng)
 
-    def __call__(self, h: Float[Array, "n features"], views: int) -> Float[Array, "n d"]:
-        return self.linear2(nnx.relu(self.norm1(self.linear1(h), views)))
+    def __call__(
+        self, h: Float[Array, "n features"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n d"]:
+        """Returns z, or logits; `views` and `use_running_average` as for BatchNorm."""
+        return self.linear2(nnx.relu(self.norm1(self.linear1(h), views, use_running_average)))
 
 
 class Encoder(nnx.Module):
@@ -69,17 +81,20 @@ class Encoder(nnx.Module):
     def __init__(
         self,
         backbone: BackboneSettings,
-        d: int,
+        latent_dim: int,
         *,
         axis_name: str | None,
         rng: np.random.Generator,
         projector: type[nnx.Module] = Projector,
     ):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
-        self.projector = projector(self.backbone.features, d, axis_name=axis_name, rng=rng)
+        self.projector = projector(self.backbone.num_features, latent_dim, axis_name=axis_name, rng=rng)
 
-    def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n d"]:
-        return self.projector(self.backbone(x, views), views)
+    def __call__(
+        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n d"]:
+        """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
+        return self.projector(self.backbone(x, views, use_running_average), views, use_running_average)
 
 
 class BareEncoder(nnx.Module):
@@ -88,5 +103,8 @@ class BareEncoder(nnx.Module):
     def __init__(self, backbone: BackboneSettings, *, axis_name: str | None, rng: np.random.Generator):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
 
-    def __call__(self, x: Float[Array, "n 32 32 3"], views: int) -> Float[Array, "n features"]:
-        return self.backbone(x, views)
+    def __call__(
+        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n features"]:
+        """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
+        return self.backbone(x, views, use_running_average)

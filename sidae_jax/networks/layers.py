@@ -1,7 +1,7 @@
 """Convolution, transposed convolution and linear layer as PyTorch defines them.
 
-Initial values are drawn by NumPy on the host: compiling some sixty random draws for the device would take longer
-than the first steps, and these are the same on every platform.
+NumPy draws the initial values on the host: compiling some sixty random draws for the device would take longer than the
+first steps, and NumPy's draws are the same on every platform.
 """
 
 import jax.numpy as jnp
@@ -13,23 +13,33 @@ from sidae_jax.networks.conv import conv2d, conv_transpose2d
 
 
 class Conv(nnx.Module):
-    """k x k convolution without bias, padding (k - 1) / 2.
+    """Square convolution without bias, padding (kernel_size - 1) / 2.
 
-    Initialized kaiming normal (fan-out, ReLU), as PyTorch's ResNet is, or with PyTorch's default for a convolution.
+    The initial values are Kaiming normal (fan-out, ReLU), as in PyTorch's ResNet, or, with `default_init`, PyTorch's
+    default for a convolution.
     """
 
     def __init__(
-        self, c: int, f: int, k: int, *, stride: int = 1, default_init: bool = False, rng: np.random.Generator
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        default_init: bool = False,
+        rng: np.random.Generator,
     ):
+        shape = (kernel_size, kernel_size, in_features, out_features)
         if default_init:
-            kernel = _uniform(rng, (k, k, c, f), (c * k * k) ** -0.5)
+            kernel = _uniform(rng, shape, (in_features * kernel_size * kernel_size) ** -0.5)
         else:
-            std = (2 / (f * k * k)) ** 0.5
-            kernel = jnp.asarray(std * rng.standard_normal((k, k, c, f), np.float32))
+            std = (2 / (out_features * kernel_size * kernel_size)) ** 0.5
+            kernel = jnp.asarray(std * rng.standard_normal(shape, np.float32))
         self.kernel = nnx.Param(kernel)
         self.stride = stride
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
+        """Convolves a map."""
         return conv2d(x, self.kernel[...], self.stride)
 
 
@@ -39,12 +49,13 @@ class ConvTranspose(nnx.Module):
     PyTorch takes the number of *output* channels for the fan of a transposed convolution.
     """
 
-    def __init__(self, c: int, f: int, *, use_bias: bool, rng: np.random.Generator):
-        bound = (9 * f) ** -0.5
-        self.kernel = nnx.Param(_uniform(rng, (3, 3, c, f), bound))
-        self.bias = nnx.Param(_uniform(rng, (f,), bound)) if use_bias else None
+    def __init__(self, in_features: int, out_features: int, *, use_bias: bool, rng: np.random.Generator):
+        bound = (9 * out_features) ** -0.5
+        self.kernel = nnx.Param(_uniform(rng, (3, 3, in_features, out_features), bound))
+        self.bias = nnx.Param(_uniform(rng, (out_features,), bound)) if use_bias else None
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w f"]:
+        """Doubles the height and width of a map."""
         y = conv_transpose2d(x, self.kernel[...])
         return y if self.bias is None else y + self.bias[...]
 
@@ -52,12 +63,13 @@ class ConvTranspose(nnx.Module):
 class Linear(nnx.Module):
     """x @ kernel + bias with PyTorch's default initialization."""
 
-    def __init__(self, c: int, f: int, *, use_bias: bool = True, rng: np.random.Generator):
-        bound = c**-0.5
-        self.kernel = nnx.Param(_uniform(rng, (c, f), bound))
-        self.bias = nnx.Param(_uniform(rng, (f,), bound)) if use_bias else None
+    def __init__(self, in_features: int, out_features: int, *, use_bias: bool = True, rng: np.random.Generator):
+        bound = in_features**-0.5
+        self.kernel = nnx.Param(_uniform(rng, (in_features, out_features), bound))
+        self.bias = nnx.Param(_uniform(rng, (out_features,), bound)) if use_bias else None
 
     def __call__(self, x: Float[Array, "n c"]) -> Float[Array, "n f"]:
+        """Maps the last axis."""
         y = x @ self.kernel[...]
         return y if self.bias is None else y + self.bias[...]
 

@@ -12,53 +12,61 @@ from sidae_jax.networks.layers import Conv, Linear
 
 
 class ResidualDecoder(nnx.Module):
-    """d -> 4x4x512 -> 8x8x256 -> 16x16x128 -> 32x32x64 -> 32x32x64 -> 32x32x3 at the standard width of 64.
+    """Latent -> 4x4x512 -> 8x8x256 -> 16x16x128 -> 32x32x64 -> 32x32x64 -> 32x32x3, at the standard width of 64.
 
-    A linear layer, four stages of two residual blocks, and a 3x3 convolution without bias; none after it, since the
-    images it reconstructs are normalized. All have PyTorch's default initial values.
+    A linear layer, four stages of two residual blocks, and a 3x3 convolution without bias or activation, since the
+    images that it reconstructs are normalized. All have PyTorch's default initial values.
     """
 
-    def __init__(self, d: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
+    def __init__(self, latent_dim: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
         channels = [8 * width, 4 * width, 2 * width, width, width]
-        self.linear = Linear(d, 4 * 4 * channels[0], rng=rng)
+        self.linear = Linear(latent_dim, 4 * 4 * channels[0], rng=rng)
         blocks = []
-        for stage, (c, f) in enumerate(itertools.pairwise(channels)):
-            blocks.append(DecoderBlock(c, f, scale=2 if stage < 3 else 1, axis_name=axis_name, rng=rng))
-            blocks.append(DecoderBlock(f, f, scale=1, axis_name=axis_name, rng=rng))
+        for stage, (before, after) in enumerate(itertools.pairwise(channels)):
+            blocks.append(DecoderBlock(before, after, scale=2 if stage < 3 else 1, axis_name=axis_name, rng=rng))
+            blocks.append(DecoderBlock(after, after, scale=1, axis_name=axis_name, rng=rng))
         self.blocks = nnx.List(blocks)
         self.last = Conv(channels[-1], 3, 3, default_init=True, rng=rng)
 
-    def __call__(self, z: Float[Array, "n d"], views: int) -> Float[Array, "n 32 32 3"]:
+    def __call__(
+        self, z: Float[Array, "n d"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n 32 32 3"]:
+        """Decodes latents to normalized images; `views` and `use_running_average` as for BatchNorm."""
         y = self.linear(z).reshape(z.shape[0], 4, 4, -1)
         for block in self.blocks:
-            y = block(y, views)
+            y = block(y, views, use_running_average)
         return self.last(y)
 
 
 class DecoderBlock(nnx.Module):
     """Two 3x3 convolutions with BN beside a shortcut; the second one changes the channels, on the enlarged map."""
 
-    def __init__(self, c: int, f: int, *, scale: int, axis_name: str | None, rng: np.random.Generator):
+    def __init__(
+        self, in_features: int, out_features: int, *, scale: int, axis_name: str | None, rng: np.random.Generator
+    ):
         self.scale = scale
-        self.conv1 = Conv(c, c, 3, default_init=True, rng=rng)
-        self.norm1 = BatchNorm(c, axis_name=axis_name)
-        self.conv2 = Conv(c, f, 3, default_init=True, rng=rng)
-        self.norm2 = BatchNorm(f, axis_name=axis_name)
-        if scale == 1 and c == f:
+        self.conv1 = Conv(in_features, in_features, 3, default_init=True, rng=rng)
+        self.norm1 = BatchNorm(in_features, axis_name=axis_name)
+        self.conv2 = Conv(in_features, out_features, 3, default_init=True, rng=rng)
+        self.norm2 = BatchNorm(out_features, axis_name=axis_name)
+        if scale == 1 and in_features == out_features:
             self.shortcut, self.shortcut_norm = None, None
         else:
-            self.shortcut = Conv(c, f, 1, default_init=True, rng=rng)
-            self.shortcut_norm = BatchNorm(f, axis_name=axis_name)
+            self.shortcut = Conv(in_features, out_features, 1, default_init=True, rng=rng)
+            self.shortcut_norm = BatchNorm(out_features, axis_name=axis_name)
 
-    def __call__(self, x: Float[Array, "n h w c"], views: int) -> Float[Array, "n h2 w2 f"]:
-        y = nnx.relu(self.norm1(self.conv1(x), views))
-        y = self.norm2(self.conv2(_enlarge(y, self.scale)), views)
+    def __call__(
+        self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n h2 w2 f"]:
+        """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
+        y = nnx.relu(self.norm1(self.conv1(x), views, use_running_average))
+        y = self.norm2(self.conv2(_enlarge(y, self.scale)), views, use_running_average)
         if self.shortcut is not None:
             # enlarged after the 1x1 convolution instead of before: the same values for a quarter of the work
-            x = self.shortcut_norm(_enlarge(self.shortcut(x), self.scale), views)
+            x = self.shortcut_norm(_enlarge(self.shortcut(x), self.scale), views, use_running_average)
         return nnx.relu(x + y)
 
 
 def _enlarge(x: Float[Array, "n h w c"], scale: int) -> Float[Array, "n h2 w2 c"]:
-    """Each pixel `scale` times in both directions: nearest neighbors."""
+    """Repeats each pixel `scale` times in both directions: nearest neighbors."""
     return x if scale == 1 else jnp.repeat(jnp.repeat(x, scale, axis=1), scale, axis=2)

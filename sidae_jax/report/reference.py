@@ -3,9 +3,8 @@
 import functools
 from typing import Any
 
-from sidae_jax.config import FREE_KEYS, pretraining
+from sidae_jax.config import FREE_KEYS, flat, plain, pretraining
 from sidae_jax.experiments import short_key
-from sidae_jax.runs.workdir import flat, plain
 
 # training and test images (4.1)
 _SIZES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000)}

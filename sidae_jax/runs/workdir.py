@@ -15,7 +15,7 @@ from typing import IO, Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import FREE_KEYS
+from sidae_jax.config import FREE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.runs.files import write_text
 
@@ -183,19 +183,6 @@ def versions() -> dict[str, str]:
     """Of Python and of the packages on which the last bits of a result may depend."""
     packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
     return {"python": platform.python_version(), **packages}
-
-
-def plain(config: ConfigDict) -> dict[str, Any]:
-    """The config as it comes back from JSON: tuples are lists."""
-    return json.loads(json.dumps(config.to_dict()))
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by their whole keys: "views.hue"."""
-    values = {}
-    for key, value in config.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return values
 
 
 def _git_revision() -> str | None:

@@ -6,21 +6,24 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Seconds a step between two questions, without what lies inside `paused`."""
+    """Measures the seconds per step between two questions, without the time inside `paused`."""
 
     def __init__(self, step: int):
         self.restart(step)
 
     def restart(self, step: int) -> None:
+        """Measures from `step` and now on."""
         self._step, self._since = step, time.perf_counter()
 
     def seconds_per_step(self, step: int) -> float:
+        """Returns the mean since the last question, and restarts."""
         seconds = (time.perf_counter() - self._since) / (step - self._step)
         self.restart(step)
         return seconds
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
+        """Leaves out the time that its block takes."""
         before = time.perf_counter()
         yield
         self._since += time.perf_counter() - before

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a progress bar on a terminal, plain lines elsewhere."""
+"""The progress of a training run: a bar on a terminal, plain lines elsewhere."""
 
 import datetime
 
@@ -9,9 +9,9 @@ import rich.text
 
 
 class TrainingConsole:
-    """Progress of a run of `total` steps, to standard output. A context manager; `write` prints beside the bar.
+    """Shows the progress of a run of `total` steps on standard output; a context manager.
 
-    With quiet=True (all processes but the first) nothing is shown.
+    `write` prints above the bar. With quiet=True (in all processes but the first) nothing is shown.
     """
 
     def __init__(self, start: int, total: int, steps_per_epoch: int, *, quiet: bool):
@@ -26,7 +26,7 @@ class TrainingConsole:
             expand=True,
         )
         self._task = self._bar.add_task("compiling", total=total, completed=start, speed="")
-        # no thread of its own beside the dispatch of steps
+        # refreshed by hand: no thread competes with the dispatch of steps
         self._live = rich.live.Live(self._bar, console=self._console, auto_refresh=False)
 
     def __enter__(self) -> "TrainingConsole":
@@ -38,10 +38,16 @@ class TrainingConsole:
         self._live.stop()
 
     def write(self, text: str) -> None:
+        """Prints a line."""
         self._console.print(text, markup=False)
 
+    def warn(self, warning: str | None) -> None:
+        """Prints a warning, if there is one."""
+        if warning is not None:
+            self.write(warning)
+
     def show(self, step: int, record: dict[str, float | int]) -> None:
-        """The figures of `step`: the loss, its parts, learning rate, feature_std, images/s and the time to go."""
+        """Shows the loss and its parts, feature_std, the learning rate, images/s and the remaining time at `step`."""
         parts = {key: value for key, value in record.items() if key.startswith("loss")}
         figures = [f"{key} {value:.4f}" for key, value in parts.items()]
         figures.append(f"feature_std {record['feature_std']:.3f}")

@@ -1,9 +1,8 @@
-"""What one seed of a run writes and reads: its workdir's metrics and checkpoints."""
+"""One seed of a run: its state at a step, its lines of metrics and its checkpoints."""
 
 import dataclasses
 import json
 import os
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,23 +11,26 @@ from sidae_jax import processes
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.workdir import Workdir
+from sidae_jax.training.step import TrainState
 
 _COLLAPSE = (
-    "warning: feature_std is {feature_std:.3f} at step {step}{seed}, 0 being features that are the same for all images "
-    "and 1 healthy ones: likely causes are a learning rate too high, a batch too small for BatchNorm, "
-    "or a w that leaves the reconstruction alone"
+    "warning: feature_std is {feature_std:.3f} at step {step}{seed} (0: the features are the same for all images, 1: "
+    "they are healthy): likely causes are a learning rate too high, a batch too small for BatchNorm, "
+    "or a w that leaves only the reconstruction"
 )
 
 
 class SeedRun:
-    """A run with one seed, alone or among those of other seeds; a context manager.
+    """A run with one seed, alone or beside other seeds; a context manager.
 
-    What is on the disk already is not written again: a seed may be taken through steps that it has behind it, in
-    company of one that has not.
+    What is on the disk is not written again: a seed may be taken through steps that it has done before, beside one
+    that has not.
 
     Attributes:
-      of_seed: " of seed 5", for messages, where a run has several.
-      diverged: why this seed is not trained any further, None while its loss and state are finite.
+      workdir: its folder.
+      config: its config, with this seed.
+      name: " of seed 5", for messages, if the run has several seeds.
+      diverged: why this seed is not trained any further; None while its loss and state are finite.
     """
 
     def __init__(self, workdir: Workdir, normalization: Normalization, steps_per_epoch: int, *, among_others: bool):
@@ -36,9 +38,9 @@ class SeedRun:
         self.config = workdir.config
         self.normalization = normalization
         self.steps_per_epoch = steps_per_epoch
-        self.of_seed = f" of seed {self.config.seed}" if among_others else ""
+        self.name = f" of seed {self.config.seed}" if among_others else ""
         self.diverged: str | None = None
-        self._collapse_told = False
+        self._collapse_reported = False
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
@@ -50,54 +52,71 @@ class SeedRun:
             self._metrics.close()
         self.checkpoints.__exit__()
 
-    def open(self, like: Any) -> None:
-        """Find the newest whole checkpoint of states like `like`, and go on with metrics.jsonl after it. Collective.
+    @property
+    def saved_steps(self) -> list[int]:
+        """The steps of its checkpoints, ascending."""
+        return self.checkpoints.steps()
 
-        Raises UserError where there are checkpoints and none is whole.
+    @property
+    def added(self) -> bool:
+        """Whether it joined other seeds that were ahead of it."""
+        return self.workdir.added
+
+    def open(self, initial: TrainState) -> None:
+        """Finds the newest intact checkpoint, and opens metrics.jsonl to go on after it. Collective.
+
+        initial: the state at step 0, of the shapes of all later ones.
+
+        Raises:
+          UserError: there are checkpoints, and all are corrupt.
         """
-        self._newest = self.checkpoints.newest_whole(checkpoint.to_arrays(like))
+        self._initial = initial
+        self._newest = self.checkpoints.newest_whole(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
 
-    def state_at(self, step: int, initial: Any) -> Any | None:
-        """The state saved at `step`, of the shapes of `initial`, which is that of step 0. Collective.
+    def restore(self, step: int) -> TrainState | None:
+        """Returns the state at `step`: a checkpoint, or the initial state. Collective.
 
-        None where that checkpoint is corrupt; it is then set aside.
+        Returns None if the checkpoint is corrupt, after setting it aside.
         """
         if step == 0:
-            return initial
+            return self._initial
         arrays, problem = None, None
         if self._newest is not None and self._newest[0] == step:
             arrays = self._newest[1]
         else:
             try:
-                arrays = self.checkpoints.restore(step, checkpoint.to_arrays(initial))
+                arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
             except checkpoint.CorruptCheckpoint as error:
                 problem = str(error)
-        self._newest = None  # its memory
+        self._newest = None  # frees its memory
         if problems := [text for text in processes.gather(problem) if text]:
             self.checkpoints.set_aside(step, problems[0])
             return None
-        return checkpoint.from_arrays(initial, arrays)
+        return checkpoint.from_arrays(self._initial, arrays)
 
     def log(self, record: dict[str, float | int]) -> str | None:
-        """Write a line of metrics. Returns what the user is to be told: of a collapse, once, or of a divergence."""
+        """Writes a line of metrics. Returns a warning for the user about a collapse (once) or a divergence."""
         if not np.isfinite(record["loss"]):
-            return self._diverge(f"the loss{self.of_seed} is {record['loss']} at step {record['step']}")
+            return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
         if self.diverged or record["step"] <= self._on_disk:
             return None
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
-        if record["feature_std"] < 0.1 and not self._collapse_told:
-            self._collapse_told = True
-            return _COLLAPSE.format(**record, seed=self.of_seed)
+        if record["feature_std"] < 0.1 and not self._collapse_reported:
+            self._collapse_reported = True
+            return _COLLAPSE.format(**record, seed=self.name)
         return None
 
-    def save(self, step: int, state: Any, loss: float, *, scheduled: bool) -> str | None:
-        """Returns, what to tell as `log` does, when the checkpoint is on the disk; what is not finite is not saved."""
+    def save(self, step: int, state: TrainState, loss: float, *, scheduled: bool) -> str | None:
+        """Saves a finite state and returns when it is on the disk, with a warning as `log` does.
+
+        scheduled: whether the checkpoint is kept, as `Checkpoints.save` has it.
+        """
         if not np.isfinite(loss):
-            return self._diverge(f"the loss{self.of_seed} is {loss} at step {step}")
+            return self._diverge(f"the loss{self.name} is {loss} at step {step}")
         if self.diverged:
             return None
         if step in self.checkpoints.steps():
@@ -107,8 +126,8 @@ class SeedRun:
         arrays = checkpoint.to_arrays(state)
         broken = next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)
         if broken is not None:
-            return self._diverge(f"{broken}{self.of_seed} is not finite after step {step}")
-        if self._metrics is not None:  # the lines up to a checkpoint are not written again after it
+            return self._diverge(f"{broken}{self.name} is not finite after step {step}")
+        if self._metrics is not None:  # a continuation does not write the lines before a checkpoint again
             os.fsync(self._metrics.fileno())
         metadata = {
             "step": step,
@@ -126,11 +145,11 @@ class SeedRun:
         self.diverged = (
             f"{what}; nothing of it was saved: try a smaller --config.lr (it is {self.config.lr}) in another --workdir"
         )
-        return f"warning: {what}; the other seeds go on" if self.of_seed else None
+        return f"warning: {what}; the other seeds go on" if self.name else None
 
-    def summary(self, step: int, like: Any) -> str:
-        """The last line of a run: its checkpoint of that step as it is on the disk. Collective."""
-        arrays = self.checkpoints.restore(step, checkpoint.to_arrays(like))
+    def summary(self, step: int) -> str:
+        """Returns the last line that a run prints, from its checkpoint of that step on the disk. Collective."""
+        arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}
         loss = self.checkpoints.metadata(step)["loss"]
         return f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}"

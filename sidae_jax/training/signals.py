@@ -10,17 +10,17 @@ import jax
 
 from sidae_jax import processes
 
-POLL_SECONDS = 10  # at most so long, and a step, until all processes know what one of them has received
+POLL_SECONDS = 10  # a signal to one process is known to all within this time and a step
 
 
 class StopSignals:
-    """A context manager that notes the first SIGTERM or SIGINT; a second one acts as it does by default."""
+    """A context manager that notes the first SIGTERM or SIGINT; a second one acts as it would without it."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._calls = 0  # of `wanted`
-        self._asked: tuple[int, float] | None = None  # at which call, and when
-        self._ask_next = 0
+        self._asked: tuple[int, float] | None = None  # the call and the time of the last question to all processes
+        self._ask_next = 0  # the call of the next one
 
     def __enter__(self) -> "StopSignals":
         self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -41,18 +41,19 @@ class StopSignals:
             signal.signal(each, handler)
 
     def wanted(self, metrics: Any, *, waited: bool, several_processes: bool) -> signal.Signals | None:
-        """The signal upon which the run stops here, the same in all processes; None where it goes on.
+        """Returns the signal that stops the run here, the same in all processes, or None if the run goes on.
 
-        To be asked after every call of the step, with what it returned. waited: whether the process has waited for
-        that already, as it does to log. To ask the other processes means to wait for it, so that is done then, and
-        otherwise once in POLL_SECONDS by the slowest's clock.
+        Call it after every call of the step, with the metrics that the step returned.
+
+        waited: whether this process has already waited for the metrics, as it does to log. Asking the other processes
+          means waiting for them, so it is done then, and otherwise once in POLL_SECONDS by the slowest clock.
         """
         if not several_processes:
             return self.received
         self._calls += 1
         if not waited and self._calls < self._ask_next:
             return None
-        jax.block_until_ready(metrics)  # the host is ahead of the devices, and its clock is to be theirs
+        jax.block_until_ready(metrics)  # the host runs ahead of the devices, whose time counts
         before, self._asked = self._asked, (self._calls, time.monotonic())
         seconds = POLL_SECONDS if before is None else (self._asked[1] - before[1]) / (self._calls - before[0])
         answers = processes.gather([int(self.received or 0), seconds])

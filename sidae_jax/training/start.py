@@ -1,4 +1,4 @@
-"""The start of a run: its workdirs, its images, and the agreement of its processes on them."""
+"""The start of a run: its workdirs, its images, its seeds, and the agreement of its processes on them."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,19 +8,45 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, mesh, processes
-from sidae_jax.config import single_seeds
+from sidae_jax.config import flat, plain, single_seeds
 from sidae_jax.errors import UserError
 from sidae_jax.runs import files
-from sidae_jax.runs.workdir import Workdir, flat, plain, versions
+from sidae_jax.runs.workdir import Workdir, versions
+from sidae_jax.training.run import Run
+from sidae_jax.training.seed_run import SeedRun
 
 
-def open_run(
+def open_run(config: ConfigDict, workdir: str, stack: contextlib.ExitStack) -> Run:
+    """Opens the workdirs of a run's seeds, loads its images, and finds each seed's newest intact checkpoint.
+
+    Collective. What is opened is closed by `stack`.
+
+    Raises:
+      UserError: in all processes, if one of them cannot start or they do not agree.
+    """
+    mesh.check_devices()
+    workdirs, images, sha256, devices = processes.together(lambda: _open_files(config, workdir, stack))
+    run = Run(config, images, devices)
+    agree(config, workdirs, sha256, "resident" if run.resident else "stream")
+    several = len(workdirs) > 1
+    run.seeds = [
+        stack.enter_context(SeedRun(each, run.normalization, run.steps_per_epoch, among_others=several))
+        for each in workdirs
+    ]
+    initial_states = [run.initial_state(seed.config) for seed in run.seeds]
+    for seed, initial in zip(run.seeds, initial_states, strict=True):
+        if jax.process_index() == 0:
+            seed.workdir.write_config(sha256)
+        seed.open(initial)
+    return run
+
+
+def _open_files(
     config: ConfigDict, path: str, stack: contextlib.ExitStack
 ) -> tuple[list[Workdir], data.Images, str, Mesh]:
-    """The workdir of each seed, locked by process 0; the images and their SHA-256, compared with those of the runs
-    there; the devices.
+    """Returns the workdir of each seed, locked by process 0, the images, their SHA-256, and the devices.
 
-    What is opened is closed by `stack`. Raises UserError.
+    The images are compared with those of the runs that are in the workdirs.
     """
     lock = jax.process_index() == 0
     folder = stack.enter_context(files.opened(path))
@@ -50,10 +76,10 @@ def open_run(
 
 
 def _check_images(config: ConfigDict, images: data.Images) -> None:
-    if "classes" in config and images.labels.max() >= config.classes:
+    if "num_classes" in config and images.labels.max() >= config.num_classes:
         raise UserError(
             f"{config.dataset} {config.train_split} has labels up to {images.labels.max()}, too many for "
-            f"config.classes={config.classes}: give --config.classes={images.labels.max() + 1}"
+            f"config.num_classes={config.num_classes}: give --config.num_classes={images.labels.max() + 1}"
         )
     if config.method == "supervised" and images.labels.min() < 0:
         raise UserError(
@@ -69,7 +95,7 @@ def _check_images(config: ConfigDict, images: data.Images) -> None:
 
 
 def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, chosen_input: str) -> None:
-    """See that all processes are of one run and share its workdirs. Collective; raises UserError in all of them."""
+    """Raises UserError in all processes unless they have one run in common and share its workdirs. Collective."""
     token = processes.gather(workdirs[0].token)[0]
 
     def check_shared() -> None:
@@ -84,7 +110,7 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
     facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
     processes.check_agreement(facts)
     processes.together(check_shared)
-    # a folder that all share may still be shown differently by a file system that is slow to tell
+    # a slow file system may still show different machines different contents of a folder that they share
     processes.check_agreement(
         {f"the list of checkpoints of seed {w.config.seed}": w.checkpoint_steps() for w in workdirs}
     )

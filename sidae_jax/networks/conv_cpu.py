@@ -1,0 +1,178 @@
+"""Convolutions and max pool for CPUs, written as matrix products and maxima of slices where XLA is slow.
+
+XLA's CPU backend has slow paths: the gradients of strided convolutions, convolutions of maps smaller than the kernel,
+and the gradient of its max pool. docs/performance.md has the measurements behind every choice. Arrays as in `conv.py`,
+which alone calls this file.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+# A map of at most so many pixels is convolved as one dense matrix, which has no taps that fall on padding: for 2x2 and
+# 1x1 maps, most of the nine taps do.
+_DENSE_PIXELS = 4
+# At stride 2 a map of so many pixels (4x4) is convolved by patches: 50 ms with gradients where the dense matrix takes
+# 65 (1,024 images, 128 to 256 channels).
+_PATCHES_PIXELS = 16
+# Up to this width the gradient of a stride-1 kernel is computed by rows: 74 ms where patches take 98 at 8x8x64, and 43
+# where they take 63 at 4x4x128 (1,024 images). It multiplies all pairs of columns, which does not pay on wider maps.
+_ROWS_WIDTH = 8
+
+
+def conv2d(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c f"], stride: int) -> Float[Array, "n h2 w2 f"]:
+    """`conv.conv2d` for CPUs."""
+    _, h, w, c = x.shape
+    if kernel.shape[0] == 1:
+        pixels = x[:, ::stride, ::stride]
+        return (pixels.reshape(-1, c) @ kernel[0, 0]).reshape(*pixels.shape[:3], -1)
+    if h * w <= _DENSE_PIXELS:
+        return _conv2d_dense(x, kernel, stride)
+    if h * w == _PATCHES_PIXELS and stride == 2:
+        return _conv2d_patches(x, kernel, stride)
+    return _conv2d_mixed(x, kernel, stride)
+
+
+def _conv2d_dense(x, kernel, stride):
+    """Multiplies by one matrix from all input pixels to all output pixels, which has no taps on padding."""
+    n, h, w, c = x.shape
+    k, _, _, f = kernel.shape
+    pad = (k - 1) // 2
+    h2, w2 = (h - 1) // stride + 1, (w - 1) // stride + 1
+    roomy = jnp.pad(kernel, ((h, h), (w, w), (0, 0), (0, 0)))
+    columns = []  # for each output pixel, what each input pixel contributes to it: [h, w, c, f]
+    for i in range(h2):
+        for j in range(w2):
+            top, left = h + pad - stride * i, w + pad - stride * j
+            columns.append(roomy[top : top + h, left : left + w])
+    matrix = jnp.stack(columns, axis=3).reshape(h * w * c, h2 * w2 * f)
+    return (x.reshape(n, h * w * c) @ matrix).reshape(n, h2, w2, f)
+
+
+def _conv2d_patches(x, kernel, stride):
+    """Multiplies the window of every output pixel, as one row (im2col), by the kernel as one matrix."""
+    n, h, w, c = x.shape
+    k, _, _, f = kernel.shape
+    pad = (k - 1) // 2
+    h2, w2 = (h - 1) // stride + 1, (w - 1) // stride + 1
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    taps = [
+        padded[:, i : i + stride * (h2 - 1) + 1 : stride, j : j + stride * (w2 - 1) + 1 : stride]
+        for i in range(k)
+        for j in range(k)
+    ]
+    patches = jnp.concatenate(taps, axis=-1).reshape(n * h2 * w2, k * k * c)
+    return (patches @ kernel.reshape(k * k * c, f)).reshape(n, h2, w2, f)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv2d_mixed(x, kernel, stride):
+    """XLA's own convolution, with matrix products for the gradients that XLA computes slowly."""
+    return _convolution(x, kernel, stride)
+
+
+def _convolution(x, kernel, stride):
+    pad = (kernel.shape[0] - 1) // 2
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=layout)
+
+
+def _conv2d_mixed_forward(x, kernel, stride):
+    return _convolution(x, kernel, stride), (x, kernel)
+
+
+def _conv2d_mixed_backward(stride, residuals, dy):
+    x, kernel = residuals
+    if stride == 2 and kernel.shape[0] == 3 and x.shape[1] % 2 == 0:
+        dx = _conv_transpose2d_taps(dy, kernel.swapaxes(2, 3))
+    elif stride == 1:
+        # without the barrier the compiler may read the kernel with its channels exchanged, which is three times slower
+        flipped = lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
+        dx = _convolution(dy, flipped, stride)
+    else:
+        (dx,) = jax.vjp(lambda x: _conv2d_patches(x, kernel, stride), x)[1](dy)
+    if stride == 1 and x.shape[2] <= _ROWS_WIDTH:
+        return dx, _kernel_gradient_by_rows(x, dy, kernel.shape[0])
+    (dkernel,) = jax.vjp(lambda kernel: _conv2d_patches(x, kernel, stride), kernel)[1](dy)
+    return dx, dkernel
+
+
+def _kernel_gradient_by_rows(x, dy, k):
+    """Returns the gradient of a stride-1 kernel from one product of each row of dy with the k rows of x around it.
+
+    The product pairs every column with every other; the gradient of tap j sums the pairs that lie j - pad apart. On
+    narrow maps that is several times more multiplications than needed, in a product whose shape runs faster.
+    """
+    n, h, w, c = x.shape
+    f = dy.shape[-1]
+    pad = (k - 1) // 2
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0), (0, 0)))
+    rows = jnp.concatenate([padded[:, i : i + h] for i in range(k)], axis=2).reshape(n * h, k * w * c)
+    pairs = (rows.T @ dy.reshape(n * h, w * f)).reshape(k, w, c, w, f)
+    columns = ([(q + j - pad, q) for q in range(w) if 0 <= q + j - pad < w] for j in range(k))
+    return jnp.stack([sum(pairs[:, p, :, q] for p, q in column) for column in columns], axis=1)
+
+
+_conv2d_mixed.defvjp(_conv2d_mixed_forward, _conv2d_mixed_backward)
+
+
+@jax.custom_vjp
+def conv_transpose2d(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]) -> Float[Array, "n 2*h 2*w f"]:
+    """`conv.conv_transpose2d` for CPUs."""
+    return _conv_transpose2d_taps(x, kernel)
+
+
+def _conv_transpose2d_backward(residuals, dy):
+    """Gathers each input pixel's nine outputs of dy into a row; products with kernel and x give both gradients."""
+    x, kernel = residuals
+    n, h, w, c = x.shape
+    f = kernel.shape[-1]
+    padded = jnp.pad(dy, ((0, 0), (1, 0), (1, 0), (0, 0)))
+    taps = [padded[:, i : i + 2 * h : 2, j : j + 2 * w : 2] for i in range(3) for j in range(3)]
+    # without the barrier the compiler would write the rows twice, once for each product
+    rows = lax.optimization_barrier(jnp.concatenate(taps, axis=-1).reshape(n * h * w, 9 * f))
+    dx = rows @ kernel.transpose(0, 1, 3, 2).reshape(9 * f, c)
+    dkernel = x.reshape(n * h * w, c).T @ rows
+    return dx.reshape(x.shape), dkernel.reshape(c, 3, 3, f).transpose(1, 2, 0, 3)
+
+
+conv_transpose2d.defvjp(lambda x, kernel: (_conv_transpose2d_taps(x, kernel), (x, kernel)), _conv_transpose2d_backward)
+
+
+def _conv_transpose2d_taps(x, kernel):
+    """Computes all nine taps of every input pixel by one product, and puts them in place by shifted sums.
+
+    Along one axis, output 2m takes tap 1 of input m; output 2m+1 takes tap 2 of input m and tap 0 of input m+1, if
+    there is one.
+    """
+    n, h, w, c = x.shape
+    f = kernel.shape[-1]
+    taps = x.reshape(n * h * w, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 9 * f)
+    taps = taps.reshape(n, h, w, 3, 3, f)
+    taps = _interleave(taps[..., 0, :, :], taps[..., 1, :, :], taps[..., 2, :, :], axis=1)  # [n, 2h, w, 3, f]
+    return _interleave(taps[..., 0, :], taps[..., 1, :], taps[..., 2, :], axis=2)
+
+
+def _interleave(tap0, tap1, tap2, axis):
+    size = tap0.shape[axis]
+    beyond_last = [(0, 1, 0) if a == axis else (0, 0, 0) for a in range(tap0.ndim)]
+    next_tap0 = lax.slice_in_dim(lax.pad(tap0, jnp.zeros((), tap0.dtype), beyond_last), 1, size + 1, axis=axis)
+    pair = jnp.stack([tap1, tap2 + next_tap0], axis=axis + 1)
+    return pair.reshape(*tap0.shape[:axis], 2 * size, *tap0.shape[axis + 1 :])
+
+
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
+    """`conv.max_pool` for CPUs: the maximum of three strided slices along one axis, then along the other.
+
+    If the maximum is reached more than once, the gradient is shared between the places, where PyTorch gives it to the
+    first: the same sum, and the same for equal windows.
+    """
+    for axis in (1, 2):
+        even, odd = (lax.slice_in_dim(x, i, None, stride=2, axis=axis) for i in range(2))
+        one_before = [(1, -1, 0) if a == axis else (0, 0, 0) for a in range(4)]
+        before = lax.pad(odd, jnp.full((), -jnp.inf, x.dtype), one_before)
+        x = jnp.maximum(jnp.maximum(even, odd), before)
+    return x

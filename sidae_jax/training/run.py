@@ -1,0 +1,94 @@
+"""A run that has started: what its seeds share, and the mapped step and batches that it trains them with."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sidae_jax import data
+from sidae_jax.config import view_settings
+from sidae_jax.data import normalization
+from sidae_jax.mesh import AXIS, replicated_keys
+from sidae_jax.methods import make_method
+from sidae_jax.training import input_pipeline
+from sidae_jax.training.resident import gather_batch, resident_spec
+from sidae_jax.training.seed_run import SeedRun
+from sidae_jax.training.segments import Segment
+from sidae_jax.training.several_seeds import map_seeds
+from sidae_jax.training.several_steps import repeat, steps_per_call
+from sidae_jax.training.step import TrainState, create_state, data_parallel, make_optimizer, train_step
+
+
+class Run:
+    """What all seeds of a run share.
+
+    Attributes:
+      seeds: a SeedRun for each seed.
+      mesh: all devices of all processes.
+      total_steps: the steps of the whole run.
+      schedule: the learning rate by step.
+      resident: whether the data set lies on the devices.
+    """
+
+    def __init__(self, config: ConfigDict, images: data.Images, mesh: Mesh):
+        """Collective."""
+        self.config = config
+        self.images = images
+        self.mesh = mesh
+        self.seeds: list[SeedRun] = []
+        self.steps_per_epoch = len(images.images) // config.batch_size
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.normalization = normalization.measure(images.images)
+        self.optimizer, self.schedule = make_optimizer(
+            config.lr, config.momentum, config.weight_decay, self.total_steps, config.optimizer, config.schedule
+        )
+        self.resident = input_pipeline.input_is_resident(config, images, mesh)
+
+    def initial_state(self, config: ConfigDict) -> TrainState:
+        """Returns the state at step 0 of a seed, on the host."""
+        self._graphdef, state = create_state(make_method(config, AXIS), self.optimizer)
+        return jax.device_get(state)
+
+    def mapped_step(self, num_seeds: int) -> Callable:
+        """Returns the compiled step (state, batch, key) -> (state, metrics) for so many seeds."""
+        step = functools.partial(
+            train_step,
+            graphdef=self._graphdef,
+            optimizer=self.optimizer,
+            views=view_settings(self.config),
+            normalization=self.normalization,
+        )
+        if not self.resident:
+            return data_parallel(step, self.mesh)
+        step = gather_batch(step)
+        if num_seeds > 1:
+            step = map_seeds(step, jax.default_backend())
+        if steps_per_call(self.mesh) > 1:
+            step = repeat(step)
+        return data_parallel(step, self.mesh, resident_spec(num_seeds))
+
+    def batches(self, segment: Segment) -> Iterator[tuple[int, Any]]:
+        """Yields, for each call of the step in the segment, how many steps it does and its batch."""
+        config, start, end = self.config, segment.start, segment.end
+        num_images = len(self.images.images)
+        orders = [input_pipeline.batch_order(num_images, config.batch_size, s.config.seed) for s in segment.seeds]
+        if not self.resident:
+            return input_pipeline.stream_batches(
+                self.images, orders[0], config.batch_size, self.mesh, start=start, end=end
+            )
+        return input_pipeline.resident_batches(
+            self.images,
+            orders,
+            self.mesh,
+            start=start,
+            end=end,
+            steps_per_epoch=self.steps_per_epoch,
+            log_every=config.log_every,
+        )
+
+    def key(self, seeds: Sequence[SeedRun]) -> jax.Array:
+        """Returns the random key of the seeds, which the step takes, on every device."""
+        return replicated_keys(self.mesh, [seed.config.seed for seed in seeds])
