@@ -17,7 +17,10 @@ def ncs(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, ""]:
 
 
 def _norm(a):
-    """Returns |a| over the last axis, with gradient 0 at a = 0, where a plain square root has gradient NaN."""
+    """Returns |a| over the last axis, with gradient 0 at a = 0, where a plain square root has gradient NaN.
+
+    optax.safe_norm takes the norm twice, and its gradient has other last bits.
+    """
     square = jnp.square(a).sum(-1)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
