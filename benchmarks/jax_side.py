@@ -14,8 +14,10 @@ from sidae_jax import config, mesh, runtime
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
-from sidae_jax.evaluation.backbone import Backbone, features
-from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.backbone import Backbone, compute_features
+from sidae_jax.evaluation.linear_probe import logits, train_probe
+from sidae_jax.evaluation.protocols import LinearProbe
+from sidae_jax.evaluation.supervised import accuracy
 from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
@@ -113,9 +115,9 @@ class Side:
         backbone = Backbone(make_method(self.config, None).encoder.backbone, NORMALIZATION)
 
         def once():
-            x = features(backbone, pixels)
-            layer = train_probe(x, classes, 10, ProbeSettings(epochs=epochs), seed=0)
-            accuracy(layer, x[:512], classes[:512])
+            x = compute_features(backbone, pixels)
+            layer = train_probe(x, classes, 10, LinearProbe(epochs=epochs), seed=0)
+            accuracy(logits(layer, x[:512]), classes[:512])
 
         return {"seconds": seconds(once, 1)}
 

@@ -1,3 +1,32 @@
-"""Siamese denoising autoencoders (SidAE) and their baselines, in JAX."""
+"""Siamese denoising autoencoders (SidAE) and the methods they are compared with, in JAX."""
+
+import os
+from typing import TYPE_CHECKING
+
+from sidae_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from sidae_jax.evaluation.backbone import Backbone
 
 __version__ = "0.1.0"
+
+
+def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
+    """Loads the backbone of a run's last checkpoint, or of the one at `step`.
+
+    encoder = sidae_jax.load_encoder("runs/cifar10-sidae"), for example. encoder(images) takes uint8 [n, 32, 32, 3],
+    0..255, which it normalizes as the pre-training did, and returns float32 features [n, 8 * width]. The Flax module
+    is `encoder.network`.
+
+    Raises:
+      UserError: there is no such run or checkpoint, it is corrupt, or the images are of another shape or dtype.
+    """
+    from sidae_jax.evaluation import pretrained  # imports JAX
+    from sidae_jax.evaluation.backbone import restore_backbone
+    from sidae_jax.runs.checkpoint import Checkpoints
+
+    with Checkpoints(pretrained.run_folder(run), read_only=True) as checkpoints:
+        steps = pretrained.saved_steps(checkpoints, step)
+        if not steps:
+            raise UserError("step=0, the untrained backbone, needs images: evaluation.backbone.untrained_backbone")
+        return pretrained.read_intact(lambda step: restore_backbone(checkpoints, step), steps[-1])

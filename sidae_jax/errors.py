@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake the user can mend."""
+"""The exception for a mistake that the user can mend."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 class UserError(Exception):
     """A mistake in a config, a path or a file.
 
-    The message is one sentence that names the key or file, the value seen, what was wanted and the
-    way out. The command-line programs print it without a traceback and exit with `exit_code`.
+    The message is one sentence that names the key or file, the value seen, what was wanted and the way out. Programs
+    print it without a traceback and exit with `exit_code`.
     """
 
     exit_code = 2
@@ -21,5 +21,5 @@ class Diverged(UserError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that a user who wrote `name` probably meant, if there is one."""
+    """Returns the one of `known` that a user who wrote `name` probably meant, or None."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

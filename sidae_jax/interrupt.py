@@ -1,4 +1,4 @@
-"""To be imported first by every program: a Ctrl-C from here on, also during its slow imports, ends it in one line."""
+"""Makes a Ctrl-C end a program with one line. Every program imports it first, before its slow imports."""
 
 import sys
 from types import TracebackType

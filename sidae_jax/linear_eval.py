@@ -1,4 +1,4 @@
-"""Evaluate the checkpoints of a run, by a linear probe or by the protocol of another config.
+"""Evaluate the checkpoints of a run by a linear probe, or by the protocol of another config.
 
 python -m sidae_jax.linear_eval [--workdir=DIR] [--config=configs/linear_eval.py] [--step=N] [--config.KEY=VALUE ...]
 
@@ -16,18 +16,19 @@ from sidae_jax.runs import newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
-_STEP = flags.DEFINE_integer("step", None, "The untrained backbone and this step's checkpoint alone; 0: it alone.")
+_STEP = flags.DEFINE_integer("step", None, "Evaluate this checkpoint and the untrained backbone; 0: only the latter.")
 
 
 def main(config: ConfigDict) -> None:
-    workdir = _WORKDIR.value or newest.announced(newest.newest_run())
+    """Evaluates a run. Raises UserError."""
+    workdir = _WORKDIR.value or newest.announce(newest.newest_run())
     validate(config)
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
     from sidae_jax.evaluation.run import evaluate
 
-    runtime.alone("linear_eval")
+    runtime.require_single_process("linear_eval")
     runtime.start()
     evaluate(config, workdir, _STEP.value)
 

@@ -49,7 +49,7 @@ def main(load: Callable[[], ConfigDict]) -> None:
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if several:  # joined first: the others would wait for a process that ends with a mistake
         mesh.check_devices()
-        config, workdir = processes.together(load_checked)
+        config, workdir = processes.raise_in_all(load_checked)
     if not _WORKDIR.value and jax.process_index() == 0:
         print(f"workdir: {workdir}", flush=True)
     train(config, workdir)

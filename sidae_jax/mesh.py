@@ -1,4 +1,4 @@
-"""The devices, and how arrays lie on them: data parallelism over one axis."""
+"""The devices, and how arrays are laid out on them: data parallelism over one axis."""
 
 import collections
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _REPLICATED = P()
 
 
 def check_devices() -> None:
-    """Raises UserError, in all processes, where they do not have the same number of devices: they could not talk."""
+    """Raises UserError, in all processes, if they have different numbers of devices and so could not communicate."""
     counts = collections.Counter(device.process_index for device in jax.devices())
     if len(set(counts.values())) > 1:
         seen = ", ".join(f"{counts[process]} in process {process}" for process in sorted(counts))
@@ -29,9 +29,9 @@ def check_devices() -> None:
 
 
 def data_mesh(batch_size: int) -> Mesh:
-    """All devices of all processes along the axis "data".
+    """Returns the mesh of all devices of all processes along the axis "data".
 
-    Raises UserError where they do not divide `batch_size`.
+    Raises UserError if their number does not divide `batch_size`.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))  # as process_rows has it
     if batch_size % len(devices):
@@ -45,35 +45,35 @@ def data_mesh(batch_size: int) -> Mesh:
 
 
 def local_mesh(batch_size: int) -> Mesh:
-    """Devices of this process along the axis "data": as many of them as divide `batch_size`."""
+    """Returns a mesh of this process's devices along the axis "data": as many of them as divide `batch_size`."""
     devices = jax.local_devices()
     most = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
     return Mesh(np.array(devices[:most]), (AXIS,))
 
 
 def rows_sharding(mesh: Mesh, n: int) -> NamedSharding:
-    """n rows in equal parts on the devices, or whole on each where the devices do not divide n."""
+    """Returns the sharding of n rows: equal parts on the devices, or whole on each if they do not divide n."""
     return NamedSharding(mesh, P(AXIS) if n % mesh.size == 0 else _REPLICATED)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """Returns the sharding that keeps an array whole on every device."""
     return NamedSharding(mesh, _REPLICATED)
 
 
 def put(mesh: Mesh, value: np.ndarray | np.generic, spec: P = _REPLICATED) -> jax.Array:
-    """`value`, which every process holds whole, laid out by `spec`; each process sends its own part."""
+    """Lays out `value`, which every process holds whole, by `spec`; each process sends its own part."""
     sharding = NamedSharding(mesh, spec)
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def put_tree(mesh: Mesh, tree: Any) -> Any:
-    """The pytree with every array whole on every device."""
+    """Puts every array of a pytree whole on every device."""
     return jax.tree.map(lambda leaf: put(mesh, np.asarray(leaf)), tree)
 
 
 def replicated_keys(mesh: Mesh, seeds: Sequence[int]) -> Key[Array, "*seeds"]:
-    """jax.random.key(seed) on every device; with several seeds an array of their keys."""
+    """Returns jax.random.key(seed) on every device; with several seeds, an array of their keys."""
 
     def keys():
         several = [jax.random.key(seed) for seed in seeds]
@@ -83,6 +83,6 @@ def replicated_keys(mesh: Mesh, seeds: Sequence[int]) -> Key[Array, "*seeds"]:
 
 
 def process_rows(batch_size: int) -> slice:
-    """The rows of a global batch that this process's devices hold."""
+    """Returns the rows of a global batch that this process's devices hold."""
     rows = batch_size // jax.process_count()
     return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)

@@ -1,4 +1,4 @@
-"""Write what the report's pictures show of a run's last checkpoint: views, reconstructions and a t-SNE projection.
+"""Compute what a report shows of a run's last checkpoint: views, reconstructions and a t-SNE projection.
 
 python -m sidae_jax.pictures [--workdir=DIR] [--config.KEY=VALUE ...]
 """
@@ -17,14 +17,14 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run;
 
 
 def main(config: ConfigDict) -> None:
-    """Raises UserError."""
-    workdir = _WORKDIR.value or newest.announced(newest.newest_run())
+    """Writes the samples that the report draws. Raises UserError."""
+    workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
-    from sidae_jax.evaluation.pictures import write
+    from sidae_jax.evaluation.samples import write
 
-    runtime.alone("pictures")
+    runtime.require_single_process("pictures")
     runtime.start()
     print(f"pictures in {write(config, workdir)}; sidae_jax.report draws them")
 

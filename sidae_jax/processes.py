@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other before they train: nothing here is for the steps themselves.
+"""How the processes of one run exchange values outside the steps.
 
 All functions are collective: every process calls them, in the same order.
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def gather(value: Any) -> list[Any]:
-    """The value of each process, in the order of their numbers; anything that JSON holds."""
+    """Returns the value of each process, in the order of their numbers; a value is anything that JSON can hold."""
     if jax.process_count() == 1:
         return [value]
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -28,8 +28,8 @@ def gather(value: Any) -> list[Any]:
     return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
 
-def together(action: Callable[[], T]) -> T:
-    """action(), whose UserError in any process is raised in all of them: none is left waiting for one that ended."""
+def raise_in_all(action: Callable[[], T]) -> T:
+    """Returns action(). A UserError in any process is raised in all, so that none waits for one that has ended."""
     result, problem = None, None
     try:
         result = action()
@@ -45,7 +45,7 @@ def together(action: Callable[[], T]) -> T:
 
 
 def check_agreement(facts: dict[str, Any]) -> None:
-    """Raises UserError in all processes where a fact is not the same in all, naming each with its values."""
+    """Raises UserError in all processes if a fact differs between them, naming each such fact and its values."""
     everyone = gather(facts)
     differences = []
     for name in sorted(set().union(*everyone)):

@@ -1,7 +1,7 @@
 """Settings of JAX that hold for the whole process, and joining several processes into one run.
 
-Compiled programs are kept in the folder "compiled" of the data cache, up to 4 GiB: at each start those used longest
-ago are removed. JAX_COMPILATION_CACHE_DIR names another folder, which is left alone, and with
+Compiled programs are kept in the folder "compiled" of the user's cache, up to 4 GiB: each start removes the ones
+used longest ago. JAX_COMPILATION_CACHE_DIR names another folder, which is left alone, and with
 JAX_COMPILATION_CACHE_MAX_SIZE (bytes; it needs the package filelock) JAX keeps a limit itself.
 """
 
@@ -11,7 +11,7 @@ import pathlib
 
 import jax
 
-from sidae_jax.data import cache
+from sidae_jax.array_cache import user_folder
 from sidae_jax.errors import UserError
 
 _CACHE_BYTES = 4 * 2**30
@@ -23,10 +23,13 @@ def start(
     num_processes: int | None = None,
     process_id: int | None = None,
 ) -> None:
-    """To be called before the first computation.
+    """Prepares JAX; call it before the first computation.
 
-    With `coordinator` the other two define the processes; with `distributed`, or as one of several tasks of a Slurm
-    step (srun; not the shell of sbatch or salloc), JAX reads them from the cluster. Raises UserError where that fails.
+    With `coordinator` the other two arguments define the processes. With `distributed`, or as one of several tasks of a
+    Slurm step (srun; not the shell of sbatch or salloc), JAX reads them from the cluster.
+
+    Raises:
+      UserError: the processes cannot be joined.
     """
     if coordinator is None and (num_processes is not None or process_id is not None):
         raise UserError(
@@ -34,15 +37,15 @@ def start(
             "process 0 to each process, or --distributed where a cluster knows its processes"
         )
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = cache.folder() / "compiled"
+        folder = user_folder() / "compiled"
         if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
             trim(folder, _CACHE_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    # This service would swallow SIGTERM from here to the first step, and have orbax save on a count of its own.
+    # This service would swallow SIGTERM from here to the first step, and make orbax save at steps of its own choice.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         if num_processes == 1 and not process_id:
-            pass  # nobody to join, and JAX's coordinator now and then aborts at exit when its one client is itself
+            pass  # nothing to join, and JAX's coordinator sometimes aborts at exit if its only client is itself
         elif coordinator is not None:
             # "deactivate": inside a Slurm or MPI job JAX would take missing values, and the devices, from there
             jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
@@ -55,10 +58,10 @@ def start(
         ) from error
 
 
-def alone(program: str) -> None:
-    """For a program whose files one process writes. Raises UserError where there are others: tasks of srun, or joined.
+def require_single_process(program: str) -> None:
+    """Raises UserError if a program whose files one process writes was started in several (by srun, or joined).
 
-    To be called before `start` too, which would join them first.
+    Call it before `start` too, which would join them first.
     """
     processes = jax.process_count() if jax.distributed.is_initialized() else _slurm_tasks()
     if processes > 1:
@@ -69,16 +72,16 @@ def alone(program: str) -> None:
 
 
 def _slurm_tasks() -> int:
-    """Those of the Slurm step that this process is of; 1 outside of one, as in the shell of sbatch or salloc."""
+    """Returns the number of tasks in this Slurm step; 1 outside of one, as in the shell of sbatch or salloc."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 def trim(folder: pathlib.Path, limit: int) -> None:
-    """Remove the compiled programs in `folder` used longest ago until the others take at most `limit` bytes.
+    """Removes the compiled programs in `folder` used longest ago until the rest takes at most `limit` bytes.
 
-    Several processes may do so at once, and use the cache meanwhile: a program that is missing is compiled anew.
-    JAX's own limit is not used: it can write nothing more once one program has no record of its last use, as those
-    made without a limit and those of a process killed in the middle.
+    Several processes may do so at once, and use the cache meanwhile: a missing program is compiled again. JAX's own
+    limit is not used, since JAX stops writing once one program has no record of its last use, as programs written
+    without a limit or by a process that was killed.
     """
     found = []
     for path in folder.glob("*-cache"):

@@ -26,7 +26,7 @@ from sidae_jax import cli, experiments
 from sidae_jax.config import one_of
 from sidae_jax.errors import UserError
 from sidae_jax.experiments import Job
-from sidae_jax.runs.files import open_folder
+from sidae_jax.files import open_folder
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "File of the experiment, such as configs/experiments/table1.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment: each run has a folder in it.")

@@ -1,4 +1,4 @@
-"""Checkpoints in real orbax folders: bit-equal round trips, corruption of every kind, what is kept and what is removed."""
+"""Checkpoints in real orbax folders: bit-equal round trips, corruption, what is kept and what is removed."""
 
 import pathlib
 import shutil

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from sidae_jax import cli
+from sidae_jax import cli, files
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import linear_probe
-from sidae_jax.runs import files
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.runs.workdir import Workdir
 

@@ -11,7 +11,7 @@ from sidae_jax.config import FREE_KEYS, flat, pretraining, validate, view_settin
 from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
-from sidae_jax.evaluation.settings import PROTOCOLS
+from sidae_jax.evaluation.protocols import PROTOCOLS
 from sidae_jax.runs.workdir import FORMAT, Workdir
 from sidae_jax.settings import METHOD_SETTINGS, ViewSettings
 

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh
 
+import sidae_jax
 from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.data.normalization import Normalization
@@ -18,15 +19,17 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache, results
 from sidae_jax.evaluation.config import linear_probe
-from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.linear_probe import logits, train_probe
+from sidae_jax.evaluation.protocols import LinearProbe
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.subset import labeled_rows
-from sidae_jax.methods import METHODS
+from sidae_jax.evaluation.supervised import accuracy
+from sidae_jax.files import write_text
+from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.report import results as report_results
 from sidae_jax.report import runs as report_runs
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.files import write_text
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
 NORMALIZATION = Normalization((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))  # not that of the images evaluated
@@ -46,7 +49,7 @@ def arrays_of(method: nnx.Module) -> checkpoint.Arrays:
 
 def state_arrays() -> checkpoint.Arrays:
     """Those of the method before its first step."""
-    return arrays_of(METHODS["simsiam"](PRETRAINING, None))
+    return arrays_of(make_method(PRETRAINING, None))
 
 
 def trained_arrays(step: int) -> checkpoint.Arrays:
@@ -70,7 +73,7 @@ def save(workdir, arrays_by_step, made_by=PRETRAINING, dataset="digits"):
 
 def restore(workdir, step):
     with checkpoint.Checkpoints(workdir, read_only=True) as checkpoints:
-        return backbones.restore(checkpoints, step)
+        return backbones.restore_backbone(checkpoints, step)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def by_hand(images):
 def test_untrained_is_the_runs_start_with_the_mean_of_the_batches_statistics(run, images, monkeypatch):
     monkeypatch.setattr(backbones, "_BATCH", 16)  # 40 images: two whole batches
     with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
-        found = backbones.untrained(checkpoints.metadata(8), images.images)
+        found = backbones.untrained_backbone(checkpoints.metadata(8), images.images)
     initial = state_arrays()
     for name, value in found.arrays().items():
         if name.startswith(BACKBONE[0]):
@@ -137,7 +140,7 @@ def test_untrained_is_compiled_once_for_all_seeds_and_keeps_the_momentum(images)
     for seed in 0, 1:
         config = {**PRETRAINING.to_dict(), "seed": seed}
         metadata = {"config": config, "normalization": dataclasses.asdict(NORMALIZATION)}
-        found.append(backbones.untrained(metadata, images.images[:24]))
+        found.append(backbones.untrained_backbone(metadata, images.images[:24]))
         norms = [module for _, module in nnx.iter_modules(found[-1].network) if isinstance(module, BatchNorm)]
         assert [norm.momentum for norm in norms] == [0.9] * 20
     assert backbones._batch_statistics._cache_size() == before + 1
@@ -147,39 +150,44 @@ def test_untrained_is_compiled_once_for_all_seeds_and_keeps_the_momentum(images)
 
 def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone, images, monkeypatch):
     before = checkpoint.arrays_sha256(backbone.arrays())
-    found = backbones.features(backbone, images.images)
-    plain = [np.asarray(backbone.network(by_hand(images.images[i : i + 5]), views=0)) for i in range(0, 40, 5)]
+    found = backbones.compute_features(backbone, images.images)
+    plain = [
+        np.asarray(backbone.network(by_hand(images.images[i : i + 5]), use_running_average=True))
+        for i in range(0, 40, 5)
+    ]
     assert (found.shape, found.dtype) == ((40, 32), np.float32)
     np.testing.assert_allclose(found, np.concatenate(plain), rtol=1e-4, atol=1e-5)
     assert found.std(0).max() > 0.01
     order = np.random.default_rng(0).permutation(40)
-    np.testing.assert_allclose(backbones.features(backbone, images.images[order]), found[order], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        backbones.compute_features(backbone, images.images[order]), found[order], rtol=1e-5, atol=1e-6
+    )
     monkeypatch.setattr(backbones, "_BATCH", 12)  # the last of four batches holds 4 images
-    np.testing.assert_allclose(backbones.features(backbone, images.images), found, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(backbones.compute_features(backbone, images.images), found, rtol=1e-4, atol=1e-5)
     assert checkpoint.arrays_sha256(backbone.arrays()) == before
 
 
 def test_features_are_computed_on_all_devices(backbone, images, monkeypatch):
     forward, computed = backbones._forward, []
     monkeypatch.setattr(backbones, "_forward", lambda *arguments: computed.append(forward(*arguments)) or computed[-1])
-    found = backbones.features(backbone, images.images)
+    found = backbones.compute_features(backbone, images.images)
     (output,) = computed
     assert {shard.data.shape for shard in output.addressable_shards} == {(64, 32)}
     assert len({shard.device for shard in output.addressable_shards}) == 8
     monkeypatch.setattr(backbones, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
-    np.testing.assert_allclose(backbones.features(backbone, images.images), found, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(backbones.compute_features(backbone, images.images), found, rtol=1e-5, atol=1e-6)
 
 
 def test_features_of_the_projector_are_z(run, backbone, images, tmp_path):
     with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
-        found = backbones.restore(checkpoints, 8, "projector")
-    method = METHODS["simsiam"](PRETRAINING, None)
+        found = backbones.restore_backbone(checkpoints, 8, "projector")
+    method = make_method(PRETRAINING, None)
     _, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
     for state, prefix in ((params, "params."), (batch_stats, "batch_stats.")):
         nnx.update(method, jax.device_put(checkpoint.from_arrays(state, trained_arrays(8), prefix)))
-    z = np.asarray(method.encoder(by_hand(images.images), views=0))
+    z = np.asarray(method.encoder(by_hand(images.images), use_running_average=True))
     assert z.shape == (40, PRETRAINING.d_hid)
-    np.testing.assert_allclose(backbones.features(found, images.images), z, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(backbones.compute_features(found, images.images), z, rtol=1e-3, atol=1e-4)
     cached = [feature_cache.cached_features(tmp_path, "train", b, images) for b in (backbone, found, backbone)]
     np.testing.assert_allclose(cached[1], z, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(cached[0], cached[2])
@@ -207,7 +215,7 @@ def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsy
 
 def test_a_method_without_a_projector_is_told(tmp_path):
     vae = pretraining("vae", "digits", width=4, d_hid=8)
-    save(tmp_path, {8: arrays_of(METHODS["vae"](vae, None))}, made_by=vae)
+    save(tmp_path, {8: arrays_of(make_method(vae, None))}, made_by=vae)
     with pytest.raises(UserError, match=r"features=projector, but the run's method, vae, has no projector"):
         evaluate(tiny(features="projector"), str(tmp_path))
 
@@ -224,7 +232,7 @@ def test_a_method_without_a_projector_is_told(tmp_path):
 )
 def test_images_that_would_have_wrong_features_are_refused(backbone, images):
     with pytest.raises(UserError, match=r"dtype (float32|uint8) and shape .*: give uint8 of \[n, 32, 32, 3\]"):
-        backbones.features(backbone, images)
+        backbones.compute_features(backbone, images)
 
 
 def corruption(path):
@@ -243,7 +251,7 @@ def test_features_are_computed_once_for_a_backbone_and_images(tmp_path, run, bac
     def cached(backbone=backbone, images=images):
         return feature_cache.cached_features(tmp_path, "train", backbone, images)[0, 0]
 
-    monkeypatch.setattr(feature_cache, "features", features)
+    monkeypatch.setattr(feature_cache, "compute_features", features)
     assert [cached(), cached()] == [1, 1]
     assert not caplog.records
     fewer = dataclasses.replace(images, images=images.images[:9], labels=images.labels[:9])
@@ -299,9 +307,11 @@ def test_a_run_is_evaluated_and_its_result_file_kept_up(run, tmp_path, capsys):
 
     train, test = (data.load("digits", split) for split in ("train[:40]", "test[:30]"))
     rows, backbone = labeled_rows(40, 0.5), restore(run, 8)
-    features = backbones.features(backbone, train.images)[rows]
-    layer = train_probe(features, train.labels[rows], 10, ProbeSettings(epochs=5, batch_size=16), seed=0)
-    assert records[2]["accuracy"] == accuracy(layer, backbones.features(backbone, test.images), test.labels)
+    features = backbones.compute_features(backbone, train.images)[rows]
+    layer = train_probe(features, train.labels[rows], 10, LinearProbe(epochs=5, batch_size=16), seed=0)
+    assert records[2]["accuracy"] == accuracy(
+        logits(layer, backbones.compute_features(backbone, test.images)), test.labels
+    )
     assert f"accuracy {100 * records[2]['accuracy']:.2f}% after step 8; results in {path}" in capsys.readouterr().out
 
     kept = {**records[2], "accuracy": -1}
@@ -322,7 +332,7 @@ def test_a_transfer_normalizes_as_the_pre_training_did(tmp_path, monkeypatch):
         used.append((backbone.normalization, len(images)))
         return images.reshape(len(images), -1) / np.float32(255)  # pixels: a probe of them learns
 
-    monkeypatch.setattr(feature_cache, "features", features)
+    monkeypatch.setattr(feature_cache, "compute_features", features)
     long = {"epochs": 50, "batch_size": 16}
     records = evaluate(tiny(dataset="digits", label_fraction=0.5, probe=long), str(tmp_path))
     assert used == [(NORMALIZATION, 20), (NORMALIZATION, 30)] * 2
@@ -371,7 +381,7 @@ def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batche
     """Its statistics are set by a pass of its own; the momentum of that pass must not stay behind."""
     with checkpoint.Checkpoints(run, read_only=True) as checkpoints:
         metadata = checkpoints.metadata(8)
-    found = backbones.untrained(metadata, images.images)
+    found = backbones.untrained_backbone(metadata, images.images)
     restored = {"untrained": found.network, "initial": backbones._method(metadata).encoder.backbone}
     momenta = {
         name: [module.momentum for _, module in nnx.iter_modules(network) if isinstance(module, BatchNorm)]
@@ -382,6 +392,20 @@ def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batche
     stem = found.network.stem_norm
     before = np.array(stem.mean[...])
     x = 1 - backbones.normalize(jnp.asarray(images.images[:32]), found.normalization)
-    found.network(x, views=1)
+    found.network(x)
     of_batch = np.asarray(found.network.stem(x)).mean((0, 1, 2))
     np.testing.assert_allclose(stem.mean[...], 0.9 * before + 0.1 * of_batch, rtol=1e-4, atol=1e-6)
+
+
+def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
+    np.testing.assert_array_equal(
+        sidae_jax.load_encoder(run)(images.images), backbones.compute_features(backbone, images.images)
+    )
+    assert not np.array_equal(
+        sidae_jax.load_encoder(str(run), step=4)(images.images), sidae_jax.load_encoder(run)(images.images)
+    )
+    for path, step, says in ((run, 5, "5 is not saved"), (run, 0, "needs images"), (tmp_path, None, "no folder check")):
+        with pytest.raises(UserError, match=says):
+            sidae_jax.load_encoder(path, step)
+    with pytest.raises(UserError, match="dtype float32"):
+        sidae_jax.load_encoder(run)(images.images / np.float32(255))

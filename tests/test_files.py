@@ -2,7 +2,7 @@
 
 import os
 
-from sidae_jax.runs import files
+from sidae_jax import files
 
 
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):

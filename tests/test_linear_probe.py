@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from sidae_jax import streams
-from sidae_jax.evaluation.linear_probe import ProbeSettings, accuracy, train_probe
+from sidae_jax.evaluation.linear_probe import logits, train_probe
+from sidae_jax.evaluation.protocols import LinearProbe
 from sidae_jax.evaluation.subset import labeled_rows
+from sidae_jax.evaluation.supervised import accuracy
 
 
 def numpy_sgd(layer, x, labels, batches, lr, momentum):
@@ -39,14 +41,14 @@ def assert_layers_close(found, wanted):
 
 @pytest.mark.parametrize("batch_size", [10, 16])
 def test_a_probe_of_one_batch_an_epoch_is_numpys_whatever_its_padding(examples, batch_size):
-    settings = ProbeSettings(epochs=7, batch_size=batch_size, lr=0.5, momentum=0.8)
+    settings = LinearProbe(epochs=7, batch_size=batch_size, lr=0.5, momentum=0.8)
     start = train_probe(*examples, 3, dataclasses.replace(settings, epochs=0), seed=5)
     wanted = numpy_sgd(start, *examples, [np.arange(10)] * 7, 0.5, 0.8)
     assert_layers_close(train_probe(*examples, 3, settings, seed=5), wanted)
 
 
 def test_a_probes_last_batch_has_a_mean_of_its_own(examples):
-    settings = ProbeSettings(epochs=3, batch_size=4, lr=0.5, momentum=0.8)
+    settings = LinearProbe(epochs=3, batch_size=4, lr=0.5, momentum=0.8)
     start = train_probe(*examples, 3, dataclasses.replace(settings, epochs=0), seed=5)
     keys = jax.random.split(streams.fold(jax.random.key(5), streams.Stream.PROBE_ORDER), 3)
     orders = [np.asarray(jax.random.permutation(key, 10)) for key in keys]
@@ -57,10 +59,10 @@ def test_a_probes_last_batch_has_a_mean_of_its_own(examples):
 
 def test_a_probe_starts_as_pytorchs_linear_layer_and_follows_its_seed(examples):
     x, labels = np.zeros((1, 400), np.float32), np.zeros(1, np.int32)
-    start = train_probe(x, labels, 10, ProbeSettings(epochs=0), seed=0)
+    start = train_probe(x, labels, 10, LinearProbe(epochs=0), seed=0)
     assert 0.049 < np.abs(start["kernel"]).max() <= 0.05  # 400 ** -0.5
     np.testing.assert_allclose([np.mean(start["kernel"]), np.std(start["kernel"])], [0, 0.05 / 3**0.5], atol=2e-3)
-    layers = [train_probe(*examples, 3, ProbeSettings(epochs=2, batch_size=4), seed=seed) for seed in (0, 0, 1)]
+    layers = [train_probe(*examples, 3, LinearProbe(epochs=2, batch_size=4), seed=seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(layers[0]["kernel"], layers[1]["kernel"])
     assert (layers[0]["kernel"] != layers[2]["kernel"]).all()
 
@@ -69,8 +71,8 @@ def test_accuracy_by_hand():
     layer = {"kernel": np.eye(3, dtype=np.float32), "bias": np.array([0, 0, 1], np.float32)}
     x = np.array([[2, 0, 0], [0, 2, 0], [0, 0.5, 0], [0, 0, -9]], np.float32)  # predicted: 0, 1, 2, 0
     layer = jax.tree.map(jnp.asarray, layer)
-    assert accuracy(layer, x, np.array([0, 1, 2, 1])) == 0.75
-    assert accuracy(layer, x, np.array([1, 2, 0, 1])) == 0
+    assert accuracy(logits(layer, x), np.array([0, 1, 2, 1])) == 0.75
+    assert accuracy(logits(layer, x), np.array([1, 2, 0, 1])) == 0
 
 
 def test_the_labeled_rows_are_fixed_and_nested():

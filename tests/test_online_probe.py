@@ -14,7 +14,7 @@ from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config
 from sidae_jax.evaluation.run import evaluate
-from sidae_jax.methods import METHODS
+from sidae_jax.methods import make_method
 from sidae_jax.runs import checkpoint
 
 SPLITS = {"train_split": "train[:60]", "test_split": "test[:200]"}
@@ -24,7 +24,7 @@ def make(name):
     """A method as if trained for a while: every parameter and statistic has moved."""
     changes = {"width": 4, "stem": "imagenet", **({"d_hid": 5} if name == "vae" else {})}
     settings = pretraining(name, "digits", **changes)
-    graphdef, state = nnx.split(METHODS[name](settings, None))
+    graphdef, state = nnx.split(make_method(settings, None))
     rng = np.random.default_rng(1)
     return settings, nnx.merge(graphdef, nnx.map_state(lambda _, v: v + rng.uniform(0.1, 0.5, v.shape), state))
 
@@ -49,7 +49,9 @@ def test_it_is_the_accuracy_of_the_runs_own_classifier_in_evaluation_mode(name, 
     (record,) = evaluate(online(), str(save(tmp_path, settings, method)))
     test = data.load("digits", SPLITS["test_split"])
     x = (test.images / np.float32(255) - np.float32(NORMALIZATION.mean)) / np.float32(NORMALIZATION.std)
-    logits = method.classifier(method.encoder.backbone(jnp.asarray(x, jnp.float32), views=0), views=0)
+    logits = method.classifier(
+        method.encoder.backbone(jnp.asarray(x, jnp.float32), use_running_average=True), use_running_average=True
+    )
     assert record["accuracy"] == pytest.approx(np.mean(np.asarray(logits).argmax(1) == test.labels))
     assert record["step"] == 7
     assert record["n_test"] == 200
@@ -67,10 +69,10 @@ def test_what_it_cannot_measure_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"config.dataset=cifar10 .*trained on digits"):
         evaluate(online(dataset="cifar10"), run)
     unlabelled = pretraining("simclr", "stl10", width=4, d_hid=8, train_split="unlabelled[:10%]")
-    without = str(save(tmp_path / "stl10", unlabelled, METHODS["simclr"](unlabelled, None)))
+    without = str(save(tmp_path / "stl10", unlabelled, make_method(unlabelled, None)))
     with pytest.raises(UserError, match=r"protocol=online needs labels, .* stl10 unlabelled\[:10%\], .*mlp_eval"):
         evaluate(online(), without)
     settings = pretraining("simsiam", "digits", width=4, d_hid=32)
-    other = str(save(tmp_path / "simsiam", settings, METHODS["simsiam"](settings, None)))
+    other = str(save(tmp_path / "simsiam", settings, make_method(settings, None)))
     with pytest.raises(UserError, match=r"protocol=online needs .* which simsiam has not: give a run of ae, vae"):
         evaluate(online(), other)

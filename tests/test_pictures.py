@@ -12,8 +12,9 @@ from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, picture_file, pictures
-from sidae_jax.methods import METHODS
+from sidae_jax.evaluation import config, picture_file
+from sidae_jax.evaluation import samples as pictures
+from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks.batch_norm import BatchNorm
 
@@ -58,7 +59,7 @@ def seen(made, x):
 @pytest.mark.parametrize("method", WITH_DECODER)
 def test_a_reconstruction_is_what_the_training_compares_but_of_each_image_alone(method, images):
     x = normalized(images.images[:256])
-    made = METHODS[method](settings(method), None)
+    made = make_method(settings(method), None)
     if method == "vae":  # a log variance of -20: training adds next to no noise to the mean
         bias = made.encoder.projector.linear2.bias
         bias[...] = bias[...].at[32:].set(-20.0)
@@ -80,7 +81,7 @@ def save_run(workdir, made, made_by):
 
 @pytest.mark.parametrize(("method", "views"), [("dae", MIRRORED), ("simclr", {"p_flip": 0.4})])
 def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
-    made = METHODS[method](settings(method, **views), None)
+    made = make_method(settings(method, **views), None)
     seen(made, normalized(images.images[:64]))
     save_run(tmp_path, made, settings(method, **views))
 
@@ -104,12 +105,12 @@ def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
             np.testing.assert_allclose(found.reconstructions[:, part], wanted, atol=0.51)
     np.testing.assert_array_equal(found.labels, images.labels)
     assert list(found.class_names) == [str(digit) for digit in range(10)]
-    features = backbones.features(backbones.Backbone(made.encoder.backbone, NORMALIZATION), images.images)
+    features = backbones.compute_features(backbones.Backbone(made.encoder.backbone, NORMALIZATION), images.images)
     assert sklearn.manifold.trustworthiness(features, found.tsne) > 0.85  # 0.5 for points at random
 
 
 def test_few_images_are_enough_and_too_few_are_told(images, tmp_path):
-    save_run(tmp_path, METHODS["simclr"](settings("simclr"), None), settings("simclr"))
+    save_run(tmp_path, make_method(settings("simclr"), None), settings("simclr"))
     few = config.pictures()
     few.test_split = "test[:8]"
     found = picture_file.read(pictures.write(few, str(tmp_path)))

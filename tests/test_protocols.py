@@ -15,10 +15,11 @@ from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, knn, mlp_probe, training
+from sidae_jax.evaluation import config, finetune, knn, mlp_probe, supervised
+from sidae_jax.evaluation.protocols import PROTOCOLS, FineTuning, MlpProbe, NearestNeighbors
 from sidae_jax.evaluation.run import evaluate
-from sidae_jax.evaluation.settings import PROTOCOLS, FinetuneSettings, KnnSettings, MlpSettings
-from sidae_jax.evaluation.training import train
+from sidae_jax.evaluation.supervised import accuracy
+from sidae_jax.evaluation.supervised import train_network as train
 from sidae_jax.networks.layers import Linear
 from sidae_jax.runs import checkpoint
 
@@ -32,7 +33,7 @@ def images():
 def backbone():
     metadata = {"config": PRETRAINING.to_dict(), "normalization": dataclasses.asdict(NORMALIZATION)}
     # statistics of other images than those it is tuned on: of the same ones the first layer's would not move
-    return backbones.untrained(metadata, data.load("digits", "train[40:80]").images)
+    return backbones.untrained_backbone(metadata, data.load("digits", "train[40:80]").images)
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ class OneLayer(nnx.Module):
         self.linear = Linear(*kernel.shape, rng=np.random.default_rng(0))
         self.linear.kernel[...], self.linear.bias[...] = jnp.asarray(kernel), jnp.asarray(bias)
 
-    def __call__(self, x, views):
-        assert views == 1  # training mode
+    def __call__(self, x):
         return self.linear(x)
 
 
@@ -115,14 +115,14 @@ def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monk
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(n, 6)).astype(np.float32), rng.integers(0, 3, n).astype(np.int32)
     loop = {"epochs": 3, "batch_size": batch_size, "seed": 5, "what": "test"}
-    optimizer, epoch, calls = optax.sgd(0.1, 0.9), training._epoch, []
-    monkeypatch.setattr(training, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
+    optimizer, epoch, calls = optax.sgd(0.1, 0.9), supervised._epoch, []
+    monkeypatch.setattr(supervised, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
     several = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     assert len(several.linear1.kernel[...].sharding.device_set) == devices
     program = epoch.lower(*calls[0]).compile().as_text()
     assert f"f32[{batch_size // devices},8]" in program  # a device's part of the first layer
     assert f"f32[{batch_size},8]" not in program
-    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    monkeypatch.setattr(supervised, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
     one = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
@@ -130,9 +130,9 @@ def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monk
 
 def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeypatch):
     """One step; after several, rounding decides which of two pixels of a maximum gets the gradient."""
-    settings = FinetuneSettings(epochs=1, batch_size=40, lr=0.3)
+    settings = FineTuning(epochs=1, batch_size=40, lr=0.3)
     several = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
-    monkeypatch.setattr(training, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    monkeypatch.setattr(supervised, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
     one = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
     assert len(several.linear.kernel[...].sharding.device_set) == 8
     for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
@@ -141,9 +141,9 @@ def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeyp
 
 def test_a_training_is_compiled_once_for_all_epochs(examples):
     optimizer, loop = optax.sgd(0.125), {"batch_size": 4, "seed": 5, "what": "test"}
-    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), training._epoch._cache_size()
+    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), supervised._epoch._cache_size()
     train(network, optimizer, *examples, epochs=5, **loop)
-    assert training._epoch._cache_size() == before + 1
+    assert supervised._epoch._cache_size() == before + 1
 
 
 def test_mlp_is_linear_batchnorm_relu_linear(examples):
@@ -154,7 +154,7 @@ def test_mlp_is_linear_batchnorm_relu_linear(examples):
     h = x @ kernel1 + bias1
     normalized = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
     wanted = np.maximum(normalized, 0) @ kernel2 + bias2
-    np.testing.assert_allclose(mlp(jnp.asarray(x), views=1), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), wanted, rtol=1e-4, atol=1e-5)
     assert kernel1.shape == (6, 8)
 
 
@@ -162,12 +162,12 @@ def test_the_mlp_probe_learns_what_a_linear_one_cannot():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (600, 2)).astype(np.float32)
     labels = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
-    settings = MlpSettings(epochs=60, batch_size=50, lr=1e-2, hidden=32)
+    settings = MlpProbe(epochs=60, batch_size=50, lr=1e-2, hidden=32)
     probes = [mlp_probe.train_mlp(x[:500], labels[:500], 2, settings, seed) for seed in (0, 0, 1)]
-    assert mlp_probe.accuracy(probes[0], x[500:], labels[500:]) > 0.9
+    assert accuracy(mlp_probe.logits(probes[0], x[500:]), labels[500:]) > 0.9
     # evaluation mode: what an example gets does not depend on the others
-    each = [mlp_probe.accuracy(probes[0], x[i : i + 1], labels[i : i + 1]) for i in range(500, 520)]
-    assert np.mean(each) == pytest.approx(mlp_probe.accuracy(probes[0], x[500:520], labels[500:520]))
+    each = [accuracy(mlp_probe.logits(probes[0], x[i : i + 1]), labels[i : i + 1]) for i in range(500, 520)]
+    assert np.mean(each) == pytest.approx(accuracy(mlp_probe.logits(probes[0], x[500:520]), labels[500:520]))
     kernels = [np.asarray(probe.linear1.kernel[...]) for probe in probes]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert (kernels[0] != kernels[2]).all()
@@ -190,13 +190,15 @@ def test_knn_by_the_loop():
     found = {}
     for k, temperature in ((1, 1.0), (7, 0.07), (7, 10.0), (50, 0.07), (200, 0.07)):
         wanted = np.mean([predicted(e, k, temperature) == y for e, y in zip(test_x, labels[50:], strict=True)])
-        found[k, temperature] = knn.accuracy(train_x, labels[:50], test_x, labels[50:], KnnSettings(k, temperature))
+        found[k, temperature] = knn.accuracy(
+            train_x, labels[:50], test_x, labels[50:], NearestNeighbors(k, temperature)
+        )
         assert found[k, temperature] == pytest.approx(wanted)
     assert found[7, 0.07] != found[7, 10.0] != found[50, 0.07]
 
 
 def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
-    settings = FinetuneSettings(epochs=1, batch_size=40, lr=0.3)
+    settings = FineTuning(epochs=1, batch_size=40, lr=0.3)
     before = checkpoint.arrays_sha256(backbone.arrays())
     tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
     assert checkpoint.arrays_sha256(backbone.arrays()) == before
@@ -208,7 +210,7 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
     kernel, bias = (np.asarray(start.linear.kernel[...], float), np.asarray(start.linear.bias[...], float))
     graphdef, state = nnx.split(backbone.network)
     normalized = (images.images / np.float64(255) - NORMALIZATION.mean) / NORMALIZATION.std
-    h = np.asarray(nnx.merge(graphdef, state, copy=True)(jnp.asarray(normalized, jnp.float32), views=1), float)
+    h = np.asarray(nnx.merge(graphdef, state, copy=True)(jnp.asarray(normalized, jnp.float32)), float)
     p = np.exp(h @ kernel + bias)
     error = (p / p.sum(1, keepdims=True) - np.eye(10)[images.labels]) / 40
     np.testing.assert_allclose(tuned.linear.bias[...], bias - 0.3 * error.sum(0), rtol=1e-3, atol=1e-5)
@@ -223,11 +225,11 @@ def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):
 
 
 def test_fine_tuning_learns_its_images_and_is_measured_in_evaluation_mode(backbone, images):
-    settings = FinetuneSettings(epochs=80, batch_size=20, lr=0.05)
+    settings = FineTuning(epochs=80, batch_size=20, lr=0.05)
     tuned = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=0)
-    found = finetune.accuracy(tuned, images.images, images.labels)
+    found = accuracy(finetune.classify(tuned, images.images), images.labels)
     assert found > 0.8
-    logits = [tuned(jnp.asarray(images.images[i : i + 1]), views=0) for i in range(40)]
+    logits = [finetune.classify(tuned, images.images[i : i + 1]) for i in range(40)]
     assert found == pytest.approx(np.mean(np.concatenate(logits).argmax(1) == images.labels))
 
 

@@ -46,10 +46,14 @@ class _IdxImages:
 
 
 class Mnist(_IdxImages, tfds.builder_cls("mnist"), skip_registration=True):
+    """MNIST's IDX files."""
+
     name = "mnist"
 
 
 class FashionMnist(_IdxImages, tfds.builder_cls("fashion_mnist"), skip_registration=True):
+    """Fashion-MNIST's IDX files."""
+
     name = "fashion_mnist"
 
 

@@ -1,11 +1,10 @@
 """The encoded records of a prepared TFDS split, decoded with PIL into 32x32 RGB arrays."""
 
 import concurrent.futures
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,20 +15,20 @@ from absl import logging
 from jaxtyping import UInt8
 from PIL import Image
 
-from sidae_jax.data.cache import Arrays
+from sidae_jax.array_cache import Arrays
 from sidae_jax.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 SIZE = 32
-_VERSION = 1  # raise it when decode_image makes other numbers: caches made before are then not used
+_VERSION = 1  # raised when decode_image returns other numbers, so that older caches are not used
 _CHUNK = 512  # records read at a time, so that the encoded split is never held in memory
-_BLOCK = 64  # images a thread decodes at a time: one by one, threads would be slower than none
+_BLOCK = 64  # images that a thread decodes at a time: one by one, threads would be slower than none
 
 
 def version() -> str:
-    """What the decoded numbers depend on besides the records: this module and Pillow's decoders."""
+    """Returns what the decoded numbers depend on besides the records: this module and Pillow's decoders."""
     return f"{_VERSION}, pillow {PIL.__version__}"
 
 
@@ -57,7 +56,7 @@ def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
     """Decodes a whole split, in the order of its record files.
 
     Returns:
-      images uint8 [n, 32, 32, 3] and labels int32 [n] (-1 where unlabelled).
+      "images", uint8 [n, 32, 32, 3], and "labels", int32 [n] (-1 for an image without a label).
 
     Raises:
       UserError: a record file is corrupt or cannot be read.
@@ -71,7 +70,7 @@ def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
         source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         # PIL releases the interpreter lock while it decodes and resizes: a gain for 96x96 images.
         with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for start in _progress(range(0, count, _CHUNK), f"Decoding {builder.name} {split}", count):
+            for start in _progress(range(0, count, _CHUNK), f"Decoding {count} images of {builder.name} {split}"):
                 stop = min(start + _CHUNK, count)
                 records = source.__getitems__(list(range(start, stop)))
                 labels[start:stop] = [record["label"] for record in records]
@@ -81,7 +80,7 @@ def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
     # array_record raises its own mixture for a corrupt or truncated file.
     except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise unreadable(builder, error) from error
-    return images, labels
+    return {"images": images, "labels": labels}
 
 
 def _decode_block(encoded: list[bytes]) -> UInt8[np.ndarray, "n 32 32 3"]:
@@ -89,7 +88,7 @@ def _decode_block(encoded: list[bytes]) -> UInt8[np.ndarray, "n 32 32 3"]:
 
 
 def unreadable(builder: "tfds.core.DatasetBuilder", error: Exception) -> UserError:
-    """The error for a prepared data set that cannot be read."""
+    """Returns the error for a prepared data set that cannot be read."""
     cause = " ".join(str(error).split()).rstrip(".")
     return UserError(
         f"dataset={builder.name!r} lies prepared in {builder.data_dir} but cannot be read ({cause}); copy or"
@@ -97,21 +96,9 @@ def unreadable(builder: "tfds.core.DatasetBuilder", error: Exception) -> UserErr
     )
 
 
-@contextlib.contextmanager
-def _bar(description: str, total: int) -> Iterator[rich.progress.Progress]:
-    console = rich.console.Console(stderr=True)
-    with rich.progress.Progress(console=console, transient=True) as progress:
-        progress.add_task(description, total=total)
-        yield progress
-
-
-def _progress(starts: range, description: str, total: int) -> Iterator[int]:
-    """The starts, with a bar on a terminal and one log line elsewhere."""
+def _progress(starts: range, description: str) -> Iterable[int]:
+    """Returns the starts, with a bar on a terminal and one log line elsewhere."""
     if not sys.stderr.isatty():
-        logging.info("%s: %d images, once; the cache keeps them.", description, total)
-        yield from starts
-        return
-    with _bar(description, total) as progress:
-        for start in starts:
-            yield start
-            progress.advance(progress.task_ids[0], starts.step)
+        logging.info("%s, once; the cache keeps them.", description)
+        return starts
+    return rich.progress.track(starts, description, console=rich.console.Console(stderr=True), transient=True)

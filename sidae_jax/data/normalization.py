@@ -8,16 +8,16 @@ from jaxtyping import UInt8
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
-    """One value a channel, of pixels in [0, 1]. It belongs to an encoder, like its weights."""
+    """Mean and standard deviation of each channel, of pixels in [0, 1]; part of an encoder, as its weights are."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalization:
-    """Those of all pixels of these images, from exact integer sums.
+    """Returns mean and standard deviation over all pixels of these images, from exact integer sums.
 
-    A channel without any variation gets the standard deviation 1.
+    A channel without variation gets standard deviation 1.
     """
     total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
     for start in range(0, len(images), 4096):  # bounds the memory of the copies below

@@ -1,4 +1,4 @@
-"""Lossless image bytes for TFDS: an array would make it call TensorFlow."""
+"""Lossless image bytes for TFDS, which would call TensorFlow to encode an array."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Finds a prepared TFDS data set, or prepares it: never with TensorFlow, never waiting for a dead network."""
+"""Finds a prepared TFDS data set, or prepares it without TensorFlow and without waiting for a dead network."""
 
 import contextlib
 import gzip
@@ -20,18 +20,18 @@ _CORRUPT = (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error
 
 
 def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """A builder whose data lies prepared in a format with random access.
+    """Returns a builder whose data is prepared in a format with random access.
 
-    What lies in `data_dir` is used as it is and nothing is written there. Else it is downloaded (never
-    from TFDS's own bucket; SHA-256 checked) and prepared there. Two processes that do so at once both
-    work in folders of their own and the first to finish stays.
+    A data set that is prepared in `data_dir` is used as it is, and nothing is written. Otherwise it is downloaded
+    (never from TFDS's own bucket; SHA-256 checked) and prepared there. Two processes that do so at once work in
+    folders of their own, and the result of the first to finish stays.
 
     Args:
       dataset: a name in `builders.BUILDERS`.
       data_dir: an existing folder, or None for TFDS's default.
 
     Raises:
-      UserError: it cannot be read, downloaded or written.
+      UserError: the data set cannot be read, downloaded or written.
     """
     builder_cls = builders.BUILDERS[dataset]
     builder = _open(builder_cls, data_dir)
@@ -63,7 +63,7 @@ def _open(builder_cls, data_dir: str | None) -> tfds.core.DatasetBuilder:
 
 
 def _check_archives(builder: tfds.core.DatasetBuilder) -> None:
-    """Asks for the first archive that is not on disk, because TFDS would retry for minutes."""
+    """Raises UserError if the first archive that is not on disk cannot be downloaded; TFDS would retry for minutes."""
     missing = _missing_archives(builder)
     if not missing:
         return
@@ -89,7 +89,7 @@ def _downloads(builder: tfds.core.DatasetBuilder):
 
 
 def _missing_archives(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
-    """URL -> file name of the archives that TFDS would have to download, as it looks for them."""
+    """Returns URL -> file name of the archives that TFDS would have to download."""
     missing = {}
     for url, info in (builder.url_infos or {}).items():
         name = resource.get_dl_fname(url, info.checksum)
@@ -105,7 +105,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        # TFDS announces itself on stdout, which is for results; and a download where there is none.
+        # TFDS prints to stdout, which is for results, and announces downloads that do not happen.
         said = sys.stderr if builder.url_infos else io.StringIO()
         with contextlib.redirect_stdout(said), shuffle.without_tensorflow():
             builder.download_and_prepare(file_format="array_record", download_config=config)

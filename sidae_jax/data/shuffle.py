@@ -11,7 +11,7 @@ _PENDING = 1 << 16  # bytes; for 1,000 buckets together 64 MB
 
 
 class _Bucket:
-    """A file that is written a piece at a time and never stays open.
+    """A file that is written in pieces and never stays open.
 
     TFDS keeps its 1,000 buckets open, and 1,024 files a process is a usual limit.
     """

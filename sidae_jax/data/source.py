@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from sidae_jax.data import cache, decode
+from sidae_jax import array_cache
+from sidae_jax.data import decode
 from sidae_jax.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ DATASETS = ("cifar10", "mnist", "fashion_mnist", "stl10", "digits")
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A labeled set of images, in the order of its TFDS record files.
+    """Images with their labels, in the order of their TFDS record files.
 
     Attributes:
       images: uint8 [n, 32, 32, 3], 0..255, read-only; memory-mapped from the cache, so that a process
         holds only the pages it touches. Sums of splits ("train+test") are copied into memory.
-      labels: int32 [n], 0..num_classes-1; -1 where an image has no label (stl10 "unlabelled").
-      class_names: TFDS's names of the data set's classes, in the order of the labels; all of them, also
-        where this slice misses some.
+      labels: int32 [n], 0..num_classes-1; -1 for an image without a label (stl10 "unlabelled").
+      class_names: TFDS's names of the data set's classes, in the order of the labels; all of them, even
+        if this slice misses some.
     """
 
     images: UInt8[np.ndarray, "n 32 32 3"]
@@ -36,12 +37,13 @@ class Images:
 
     @property
     def num_classes(self) -> int:
+        """The number of the data set's classes."""
         return len(self.class_names)
 
     def sha256(self) -> str:
-        """SHA-256 (hexadecimal) of the shape, the pixels and the labels of exactly these images.
+        r"""Returns the SHA-256 (hexadecimal) of the shape, the pixels and the labels of exactly these images.
 
-        The bytes hashed are the shape as text ("10240,32,32,3\\n"), the pixels in C order, and the
+        The bytes hashed are the shape as text ("10240,32,32,3\n"), the pixels in C order, and the
         labels as little-endian int32, so the value is the same on every machine.
         """
         digest = hashlib.sha256((",".join(map(str, self.images.shape)) + "\n").encode())
@@ -58,7 +60,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
       split: a TFDS split or slice: "train", "test[:10%]", "train[:10240]", "train[50%:]+test", ...
         (https://www.tensorflow.org/datasets/splits). A percentage is rounded to the closest image.
       data_dir: an existing TFDS folder; None is TFDS's own default ($TFDS_DATA_DIR, or
-        ~/tensorflow_datasets). What lies prepared there is only read.
+        ~/tensorflow_datasets). Data sets that are prepared there are only read.
 
     Returns:
       The images of that slice, resized to 32x32 and gray repeated to three channels; see `Images`.
@@ -73,7 +75,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
         )
     if data_dir is not None:
         data_dir = _existing_folder(data_dir)
-    from sidae_jax.data import prepare  # here, not above: it imports TFDS, which takes most of a second
+    from sidae_jax.data import prepare  # imports TFDS, which takes most of a second
 
     builder = prepare.prepared_builder(dataset, data_dir)
     parts = []
@@ -110,7 +112,7 @@ def _did_you_mean(name: str, known) -> str:
 
 
 def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[str, int, int]]:
-    """The (split name, start, stop) that TFDS makes of a slice such as "train[:10%]+test", none empty."""
+    """Returns the non-empty (split name, start, stop) that TFDS parses a slice such as "train[:10%]+test" into."""
     import tensorflow_datasets as tfds
 
     splits = builder.info.splits
@@ -118,7 +120,7 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
     known = "; ".join(f"{key} has {info.num_examples} images" for key, info in splits.items())
     try:
         absolute = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
-    # TFDS signals a bad slice with whichever of these it met first.
+    # TFDS raises any of these for a bad slice.
     except (ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
         name = str(split).split("[")[0].split("+")[0].strip()
         hint = "" if name in splits else _did_you_mean(name, list(splits))
@@ -138,8 +140,8 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
     return slices
 
 
-def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> cache.Arrays:
-    """A whole decoded split, out of the cache where it is there already."""
+def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and labels of a whole split, from the cache if it has them."""
     info = builder.info.splits[split]
     made_from = {
         "dataset": builder.name,
@@ -148,11 +150,10 @@ def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> cache.Array
         "files": _describe(info.filepaths, builder),
         "decoding": decode.version(),
     }
-    return cache.load_or_build(
-        f"{builder.name}-{builder.version}-{split}",
-        made_from,
-        functools.partial(decode.decode_split, builder, split),
-    )
+    name = f"{builder.name}-{builder.version}-{split}"
+    build = functools.partial(decode.decode_split, builder, split)
+    arrays = array_cache.load_or_build(array_cache.user_folder(), name, made_from, build)
+    return arrays["images"], arrays["labels"]
 
 
 def _describe(paths, builder: "tfds.core.DatasetBuilder") -> list[list]:

@@ -21,36 +21,40 @@ from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
 
 _BATCH = 512
-_WITHIN = {"backbone": "encoder.backbone.", "projector": "encoder."}  # a method: where what gives the features is
+_WITHIN = {"backbone": "encoder.backbone.", "projector": "encoder."}  # where the network lies in a method
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network, and the normalization of the images that it was pre-trained with.
+    """A network that gives features, and the normalization of the images that it was pre-trained with.
 
-    With features = "projector" the network is the encoder, whose output is z.
+    With kind = "projector" the network is the whole encoder, whose output is z.
     """
 
     network: ResNet18 | Encoder
     normalization: Normalization
-    features: str = "backbone"
+    kind: str = "backbone"
+
+    def __call__(self, images: np.ndarray) -> Float[np.ndarray, "n features"]:
+        """Returns the features of images; see `compute_features`."""
+        return compute_features(self, images)
 
     def arrays(self) -> checkpoint.Arrays:
-        """All its parameters and batch statistics, named as in a checkpoint."""
-        return _arrays(self.network, _WITHIN[self.features])
+        """Returns all parameters and batch statistics, named as in a checkpoint."""
+        return _arrays(self.network, _WITHIN[self.kind])
 
 
-def restore(checkpoints: checkpoint.Checkpoints, step: int, features: str = "backbone") -> Backbone:
-    """The backbone alone, every leaf of it from the checkpoint; names, shapes, dtypes and sums are compared.
+def restore_backbone(checkpoints: checkpoint.Checkpoints, step: int, kind: str = "backbone") -> Backbone:
+    """Restores the backbone alone, every leaf from the checkpoint; names, shapes, dtypes and checksums are compared.
 
-    Raises checkpoint.CorruptCheckpoint, and UserError where there are no such features.
+    Raises CorruptCheckpoint, and UserError if the method has no such features.
     """
-    backbone = _initial(checkpoints.metadata(step), features)
-    return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[features]))
+    backbone = _initial(checkpoints.metadata(step), kind)
+    return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[kind]))
 
 
 def restore_method(checkpoints: checkpoint.Checkpoints, step: int) -> nnx.Module:
-    """The whole method, compared with the checkpoint like the backbone. Raises checkpoint.CorruptCheckpoint."""
+    """Restores the whole method, with the same comparisons. Raises CorruptCheckpoint."""
     return _restored(_method(checkpoints.metadata(step)), checkpoints, step, "")
 
 
@@ -67,23 +71,25 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
     return nnx.merge(graphdef, *map(jax.device_put, states))
 
 
-def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], features: str = "backbone") -> Backbone:
-    """The run's backbone before its first step, its BatchNorm statistics set by one pass over `images`.
+def untrained_backbone(
+    metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], kind: str = "backbone"
+) -> Backbone:
+    """Returns the run's backbone before its first step, with BatchNorm statistics from one pass over `images`.
 
-    The statistics are the means of those of the pass's batches. With its initial ones (mean 0, variance 1) an
-    untrained ResNet is nearly linear and its features badly scaled: a probe on them would measure the scale.
-    Raises UserError where there are no such features.
+    The statistics are the means of those of the pass's batches. With its initial ones (mean 0, variance 1) an untrained
+    ResNet is nearly linear and its features are badly scaled: a probe on them would measure the scale.
+    Raises UserError if the method has no such features.
     """
-    backbone = _initial(metadata, features)
-    measuring = nnx.clone(backbone.network)  # `backbone` is trained from here: its momentum has to stay
+    backbone = _initial(metadata, kind)
+    measuring = nnx.clone(backbone.network)  # fine-tuning trains `backbone` further, with its own momentum
     for _, module in nnx.iter_modules(measuring):
         if isinstance(module, BatchNorm):
-            module.momentum = 0.0  # the running statistics are then those of the last batch
+            module.momentum = 0.0  # so that the running statistics are those of the last batch
     graphdef, state = nnx.split(measuring)
     size = min(_BATCH, len(images))
     mesh = local_mesh(size)
     state = jax.device_put(state, replicated(mesh))
-    starts = range(0, len(images) - size + 1, size)  # whole batches only: each counts alike
+    starts = range(0, len(images) - size + 1, size)  # whole batches only, so that each counts the same
     total = None
     for start in starts:
         batch = jax.device_put(images[start : start + size], rows_sharding(mesh, size))
@@ -94,23 +100,25 @@ def untrained(metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], 
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all seeds
-def _batch_statistics(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> nnx.State:
+def _batch_statistics(
+    graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.State, batch: Array
+) -> nnx.State:
     network = nnx.merge(graphdef, state, copy=True)
-    network(normalize(batch, by))
+    network(normalize(batch, normalization))
     return nnx.state(network, nnx.BatchStat)
 
 
-def _initial(metadata: dict[str, Any], features: str) -> Backbone:
-    """The backbone as the run of a checkpoint's metadata initialized it."""
+def _initial(metadata: dict[str, Any], kind: str) -> Backbone:
+    """Returns the backbone as the run of a checkpoint's metadata initialized it."""
     encoder = _method(metadata).encoder
     method = metadata["config"]["method"]
-    # a VAE's gives the mean and the logarithm of the variance of a distribution of z
-    if features == "projector" and (not isinstance(encoder, Encoder) or method == "vae"):
+    # a VAE's projector gives the mean and log variance of a distribution of z
+    if kind == "projector" and (not isinstance(encoder, Encoder) or method == "vae"):
         raise UserError(
             f"config.features=projector, but the run's method, {method}, has no projector to a z: give "
             "--config.features=backbone"
         )
-    return Backbone(encoder if features == "projector" else encoder.backbone, normalization(metadata), features)
+    return Backbone(encoder if kind == "projector" else encoder.backbone, normalization_of(metadata), kind)
 
 
 def _method(metadata: dict[str, Any]) -> nnx.Module:
@@ -118,16 +126,16 @@ def _method(metadata: dict[str, Any]) -> nnx.Module:
     return make_method(config, None)
 
 
-def normalization(metadata: dict[str, Any]) -> Normalization:
-    """That of the pre-training's images."""
+def normalization_of(metadata: dict[str, Any]) -> Normalization:
+    """Returns the normalization of the pre-training's images."""
     return Normalization(**{key: tuple(value) for key, value in metadata["normalization"].items()})
 
 
-def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n features"]:
-    """float32 features in evaluation mode, without augmentation; every batch is split over the local devices.
+def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n features"]:
+    """Returns float32 features in evaluation mode, without augmentation; batches are split over the local devices.
 
-    images: 0..255, n >= 1, of the size of the pre-training's. Raises UserError where they are not, such as for floats
-    in [0, 1], which would all become 0.
+    images: uint8 [n, 32, 32, 3], 0..255, n >= 1. Raises UserError for anything else, such as floats in [0, 1], which
+    would all become 0.
     """
     if np.ndim(images) != 4 or images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or len(images) == 0:
         raise UserError(
@@ -148,10 +156,10 @@ def features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n fea
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all checkpoints of a run
-def _forward(graphdef: nnx.GraphDef, by: Normalization, state: nnx.State, batch: Array) -> Array:
-    return nnx.merge(graphdef, state)(normalize(batch, by), use_running_average=True)
+def _forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.State, batch: Array) -> Array:
+    return nnx.merge(graphdef, state)(normalize(batch, normalization), use_running_average=True)
 
 
-def normalize(images: UInt8[Array, "n 32 32 3"], by: Normalization) -> Float[Array, "n 32 32 3"]:
-    """As the train step normalizes the image."""
-    return (images.astype(np.float32) / 255 - np.float32(by.mean)) / np.float32(by.std)
+def normalize(images: UInt8[Array, "n 32 32 3"], normalization: Normalization) -> Float[Array, "n 32 32 3"]:
+    """Normalizes images as the train step does."""
+    return (images.astype(np.float32) / 255 - np.float32(normalization.mean)) / np.float32(normalization.std)

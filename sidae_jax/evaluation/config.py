@@ -7,35 +7,35 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation.settings import FEATURES, PROTOCOLS
+from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
 
 
 def protocol(name: str) -> ConfigDict:
-    """The settings of a protocol on the data set of the pre-training: the papers' where they have it."""
+    """Returns the settings of a protocol, the papers' if they have it, on the data set of the pre-training."""
     chosen = PROTOCOLS[one_of("protocol", name, PROTOCOLS)]
     config = ConfigDict(
         {
             "protocol": name,
-            "dataset": placeholder(str),  # None: that of the pre-training
+            "dataset": placeholder(str),  # None: the pre-training's
             "data_dir": placeholder(str),  # None: TFDS's own default
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
-            "seed": 0,  # of initial values and order; the labeled subset is always the same
+            "seed": 0,  # of initial values and the order of examples; the labeled subset is always the same
             **({"features": "backbone"} if chosen.frozen else {}),  # or projector
-            chosen.section: dataclasses.asdict(chosen.settings()),
+            chosen.section: dataclasses.asdict(chosen()),
         }
     )
     return config.lock()
 
 
 def linear_probe() -> ConfigDict:
-    """The paper's linear probe (4.1)."""
+    """Returns the settings of the paper's linear probe (4.1)."""
     return protocol("linear")
 
 
 def pictures() -> ConfigDict:
-    """The settings of the report's pictures, which are of the pre-training's data set."""
+    """Returns the settings of the report's pictures, which show the pre-training's data set."""
     return ConfigDict({"data_dir": placeholder(str), "test_split": "test"}).lock()  # None: the pre-training's data_dir
 
 

@@ -1,6 +1,6 @@
 """Fine-tuning (paper, 4.1): backbone and a linear layer on it, all of their parameters trained on the labels.
 
-From the untrained backbone that is the supervised baseline, trained from scratch.
+Fine-tuning the untrained backbone is the supervised baseline, trained from scratch.
 """
 
 import functools
@@ -13,47 +13,48 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from sidae_jax import streams
 from sidae_jax.data.normalization import Normalization
-from sidae_jax.evaluation.backbone import Backbone, features, normalize
-from sidae_jax.evaluation.linear_probe import accuracy_of
-from sidae_jax.evaluation.settings import FinetuneSettings
-from sidae_jax.evaluation.training import train
+from sidae_jax.evaluation.backbone import Backbone, compute_features, normalize
+from sidae_jax.evaluation.protocols import FineTuning
+from sidae_jax.evaluation.supervised import train_network
 from sidae_jax.networks.layers import Linear
 from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.streams import Stream
 
 
 class Classifier(nnx.Module):
-    """uint8 images to logits."""
+    """Maps uint8 images to logits."""
 
-    def __init__(self, backbone: ResNet18, by: Normalization, classes: int, rng: np.random.Generator):
+    def __init__(self, backbone: ResNet18, normalization: Normalization, num_classes: int, rng: np.random.Generator):
         self.backbone = backbone
-        self.by = by
-        self.linear = Linear(backbone.num_features, classes, rng=rng)
+        self.normalization = normalization
+        self.linear = Linear(backbone.num_features, num_classes, rng=rng)
 
-    def __call__(self, images: UInt8[Array, "n 32 32 3"], views: int) -> Float[Array, "n classes"]:
-        return self.linear(self.backbone(normalize(images, self.by), views))
+    def __call__(self, images: UInt8[Array, "n 32 32 3"]) -> Float[Array, "n num_classes"]:
+        """Returns logits in training mode."""
+        return self.linear(self.backbone(normalize(images, self.normalization)))
 
 
 def finetune(
     backbone: Backbone,
     images: UInt8[np.ndarray, "n 32 32 3"],
     labels: Int[np.ndarray, " n"],
-    classes: int,
-    settings: FinetuneSettings,
+    num_classes: int,
+    settings: FineTuning,
     seed: int,
 ) -> Classifier:
-    """The trained classifier, a function of the arguments alone; `backbone` itself is left as it is."""
-    start = Classifier(backbone.network, backbone.normalization, classes, streams.generator(Stream.PROBE_INIT, seed))
+    """Returns the trained classifier, a function of the arguments alone; `backbone` itself does not change."""
+    rng = streams.generator(Stream.PROBE_INIT, seed)
+    initial = Classifier(backbone.network, backbone.normalization, num_classes, rng)
     loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "fine-tuning"}
-    return train(start, _optimizer(settings), images, labels, **loop)
+    return train_network(initial, _optimizer(settings), images, labels, **loop)
 
 
-def accuracy(classifier: Classifier, images: UInt8[np.ndarray, "n 32 32 3"], labels: Int[np.ndarray, " n"]) -> float:
-    """The share of the images whose largest logit, in evaluation mode, is their label's."""
-    h = features(Backbone(classifier.backbone, classifier.by), images)
-    return accuracy_of(classifier.linear(jnp.asarray(h)), labels)
+def classify(classifier: Classifier, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[Array, "n num_classes"]:
+    """Returns logits in evaluation mode."""
+    h = compute_features(Backbone(classifier.backbone, classifier.normalization), images)
+    return classifier.linear(jnp.asarray(h))
 
 
 @functools.lru_cache
-def _optimizer(settings: FinetuneSettings) -> optax.GradientTransformation:
+def _optimizer(settings: FineTuning) -> optax.GradientTransformation:
     return optax.sgd(settings.lr, settings.momentum)

@@ -1,10 +1,10 @@
-"""The weighted nearest neighbors of Wu et al. (2018), on frozen features: no training, no setting to tune."""
+"""Weighted nearest neighbors (Wu et al., 2018) on frozen features: no training, nothing to tune."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.neighbors import KNeighborsClassifier
 
-from sidae_jax.evaluation.settings import KnnSettings
+from sidae_jax.evaluation.protocols import NearestNeighbors
 
 
 def accuracy(
@@ -12,12 +12,14 @@ def accuracy(
     train_labels: Int[np.ndarray, " n"],
     test: Float[np.ndarray, "m d"],
     test_labels: Int[np.ndarray, " m"],
-    settings: KnnSettings,
+    settings: NearestNeighbors,
 ) -> float:
-    """The share of test examples for whose label the k most similar training examples have the greatest weight."""
+    """Returns the fraction of test examples whose label has the greatest weight among its k nearest neighbors."""
     neighbors = KNeighborsClassifier(
         min(settings.k, len(train)),
-        weights=lambda distances: np.exp((1 - distances) / settings.temperature),  # sklearn's is 1 - cosine
+        weights=lambda distances: np.exp(
+            (1 - distances) / settings.temperature
+        ),  # scikit-learn's distance is 1 - cosine
         algorithm="brute",
         metric="cosine",
     )

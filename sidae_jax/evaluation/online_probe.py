@@ -1,37 +1,32 @@
-"""The online probe: the accuracy of the classifier that a method of the report trains on the way. Nothing is trained.
+"""The online probe: the accuracy of the classifier that a method of the report trains beside the backbone.
 
-Of a run on unlabelled images (stl10) that classifier is as it was drawn.
+The evaluation trains nothing. In a run on unlabelled images (stl10) the classifier keeps its initial values.
 """
 
 import dataclasses
 
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation.backbone import Backbone, normalization, restore_method
-from sidae_jax.evaluation.linear_probe import accuracy_of
-from sidae_jax.methods import METHOD_KEYS
+from sidae_jax.evaluation.backbone import Backbone, normalization_of, restore_method
 from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.settings import REPORT_METHODS
 
 
 @dataclasses.dataclass(frozen=True)
 class Classified(Backbone):
-    """A backbone with the classifier that was trained on its features."""
+    """A backbone and the classifier that was trained on its features."""
 
     classifier: nnx.Module = dataclasses.field(kw_only=True)
 
 
 def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
-    """Raises UserError where the run has no such classifier, or not for what is asked."""
-    trained = [name for name, keys in METHOD_KEYS.items() if "classes" in keys]
-    if pretraining.method not in trained:
+    """Raises UserError if the run has no such classifier, or none for what is asked."""
+    if pretraining.method not in REPORT_METHODS:
         raise UserError(
-            f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} has not: "
-            f"give a run of {', '.join(trained)}, or another config, such as --config=configs/linear_eval.py"
+            f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
+            f"give a run of {', '.join(REPORT_METHODS)}, or another config, such as --config=configs/linear_eval.py"
         )
     if config.dataset not in (None, pretraining.dataset):
         raise UserError(
@@ -52,11 +47,7 @@ def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) ->
 
 
 def restore(checkpoints: Checkpoints, step: int) -> Classified:
-    """The backbone of a checkpoint and its classifier. Raises checkpoint.CorruptCheckpoint."""
-    method, by = restore_method(checkpoints, step), normalization(checkpoints.metadata(step))
-    return Classified(network=method.encoder.backbone, normalization=by, classifier=method.classifier)
-
-
-def accuracy(backbone: Classified, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> float:
-    """The share of examples whose largest logit, in evaluation mode, is their label's."""
-    return accuracy_of(backbone.classifier(jnp.asarray(features), views=0), labels)
+    """Returns the backbone of a checkpoint and its classifier. Raises CorruptCheckpoint."""
+    method = restore_method(checkpoints, step)
+    normalization = normalization_of(checkpoints.metadata(step))
+    return Classified(method.encoder.backbone, normalization, classifier=method.classifier)

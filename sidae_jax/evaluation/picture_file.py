@@ -9,16 +9,16 @@ import zlib
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from sidae_jax.runs.files import write_bytes
+from sidae_jax.files import atomic_write
 
 NAME = "pictures.npz"  # in a run's eval/
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Of the first test images of the pre-training's data set, 0..255, at a run's last checkpoint.
+    """Samples from a run's last checkpoint for the first test images of the pre-training's data set, 0..255.
 
-    reconstructions: of the image and of its first view; of a method without decoder there are none (n = 0).
+    reconstructions: of the image and of its first view; n = 0 for a method without a decoder.
     tsne: the pooled features of more test images in two dimensions, without unit.
     """
 
@@ -32,14 +32,13 @@ class Pictures:
 
 
 def write(path: pathlib.Path, pictures: Pictures) -> None:
-    """Write the file whole or not at all."""
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **dataclasses.asdict(pictures))
-    write_bytes(path, file.getvalue())
+    """Writes the file atomically."""
+    with atomic_write(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **dataclasses.asdict(pictures))
 
 
 def read(path: pathlib.Path) -> Pictures:
-    """What `write` wrote. Raises OSError, or ValueError or KeyError where the file is corrupt."""
+    """Returns what `write` wrote. Raises OSError, or ValueError or KeyError if the file is corrupt."""
     try:
         arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         found = {field.name: arrays[field.name] for field in dataclasses.fields(Pictures)}

@@ -1,5 +1,6 @@
-"""The checkpoints of a run, for programs that read them: what is wrong with them told as a user's mistake."""
+"""The checkpoints of a run, for programs that read them: what is wrong with them is reported as a UserError."""
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,8 +11,8 @@ from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 T = TypeVar("T")
 
 
-def folder_of(workdir: str) -> pathlib.Path:
-    """The absolute path of a run. Raises UserError where there is none."""
+def run_folder(workdir: str | os.PathLike) -> pathlib.Path:
+    """Returns the absolute path of a run. Raises UserError if there is none."""
     folder = pathlib.Path(workdir).expanduser().absolute()
     if not (folder / "checkpoints").is_dir():
         inside = (path for pattern in ("*/checkpoints", "*/*/checkpoints") for path in folder.glob(pattern))
@@ -21,8 +22,8 @@ def folder_of(workdir: str) -> pathlib.Path:
     return folder
 
 
-def steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
-    """The saved steps, or `only_step` of them (0: none). Raises UserError where none is saved, or not that one."""
+def saved_steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
+    """Returns the saved steps, or just `only_step`, or none if that is 0. Raises UserError if they are missing."""
     saved = checkpoints.steps()
     if not saved:
         raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
@@ -36,8 +37,8 @@ def steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
     return [only_step] if only_step else []
 
 
-def whole(read: Callable[[int], T], step: int) -> T:
-    """read(step); raises UserError where that checkpoint is corrupt."""
+def read_intact(read: Callable[[int], T], step: int) -> T:
+    """Returns read(step). Raises UserError if that checkpoint is corrupt."""
     try:
         return read(step)
     except CorruptCheckpoint as error:

@@ -1,59 +1,168 @@
-"""How each protocol measures a backbone.
+"""The protocols of evaluation: a class each, whose fields are its settings. Importing them does not import JAX.
 
-A new protocol is a file of its own, a line here, one in settings.PROTOCOLS and a config file.
+To add a protocol, write its class here, with its computation in a file of its own, and a config file.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from sidae_jax import data
-from sidae_jax.evaluation import finetune, knn, linear_probe, mlp_probe, online_probe
-from sidae_jax.evaluation.backbone import Backbone
+if TYPE_CHECKING:
+    from sidae_jax.data import Images
+    from sidae_jax.evaluation.backbone import Backbone
+
+# The pooled features, or z, whose dimension the paper names for its classifier (4.1).
+FEATURES = ("backbone", "projector")
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What a protocol sees of a data set: `features()` are those of the frozen backbone, computed when asked for."""
+    """A labeled set; `features()` computes the features of the frozen backbone, or reads them from the cache."""
 
-    images: data.Images
+    images: "Images"
     features: Callable[[], Float[np.ndarray, "n d"]]
 
 
-def _linear(backbone, train: Examples, test: Examples, settings, seed) -> float:
-    labels, classes = train.images.labels, train.images.num_classes
-    layer = linear_probe.train_probe(train.features(), labels, classes, settings, seed)
-    return linear_probe.accuracy(layer, test.features(), test.images.labels)
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """All that a protocol may use: a backbone, which it must not change, labeled examples, and a seed."""
+
+    backbone: "Backbone"
+    train: Examples
+    test: Examples
+    seed: int
 
 
-def _mlp(backbone, train: Examples, test: Examples, settings, seed) -> float:
-    labels, classes = train.images.labels, train.images.num_classes
-    mlp = mlp_probe.train_mlp(train.features(), labels, classes, settings, seed)
-    return mlp_probe.accuracy(mlp, test.features(), test.images.labels)
+class EvaluationProtocol(Protocol):
+    """What every protocol has beside its settings.
+
+    title: its name in tables; section: the config's key that holds its settings; config_file: its config.
+    frozen: whether it sees only features of a frozen network, which the config's key `features` chooses.
+    trains: whether it trains something, and so measures the untrained backbone and fractions of the labels too.
+    """
+
+    title: ClassVar[str]
+    section: ClassVar[str]
+    config_file: ClassVar[str]
+    frozen: ClassVar[bool]
+    trains: ClassVar[bool]
+
+    def accuracy(self, of: Measurement) -> float:
+        """Returns the accuracy on the test examples, in [0, 1]."""
 
 
-def _knn(backbone, train: Examples, test: Examples, settings, seed) -> float:
-    return knn.accuracy(train.features(), train.images.labels, test.features(), test.images.labels, settings)
+@dataclasses.dataclass(frozen=True)
+class LinearProbe:
+    """One linear layer on frozen features, by SGD at a constant learning rate without weight decay (paper, 4.1)."""
+
+    title, section, config_file, frozen, trains = "linear probe", "probe", "configs/linear_eval.py", True, True
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 0.05
+    momentum: float = 0.9
+
+    def accuracy(self, of: Measurement) -> float:
+        """See EvaluationProtocol."""
+        from sidae_jax.evaluation.linear_probe import logits, train_probe
+        from sidae_jax.evaluation.supervised import accuracy
+
+        train = of.train.images
+        layer = train_probe(of.train.features(), train.labels, train.num_classes, self, of.seed)
+        return accuracy(logits(layer, of.test.features()), of.test.images.labels)
 
 
-def _finetune(backbone, train: Examples, test: Examples, settings, seed) -> float:
-    labels, classes = train.images.labels, train.images.num_classes
-    classifier = finetune.finetune(backbone, train.images.images, labels, classes, settings, seed)
-    return finetune.accuracy(classifier, test.images.images, test.images.labels)
+@dataclasses.dataclass(frozen=True)
+class MlpProbe:
+    """The report's probe: two layers with BatchNorm on frozen features, by Adam at a constant learning rate.
+
+    hidden: units of the first layer.
+    """
+
+    title, section, config_file, frozen, trains = "MLP probe", "probe", "configs/mlp_eval.py", True, True
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 3e-4
+    hidden: int = 512
+
+    def accuracy(self, of: Measurement) -> float:
+        """See EvaluationProtocol."""
+        from sidae_jax.evaluation.mlp_probe import logits, train_mlp
+        from sidae_jax.evaluation.supervised import accuracy
+
+        train = of.train.images
+        mlp = train_mlp(of.train.features(), train.labels, train.num_classes, self, of.seed)
+        return accuracy(logits(mlp, of.test.features()), of.test.images.labels)
 
 
-def _online(backbone, train: Examples, test: Examples, settings, seed) -> float:
-    return online_probe.accuracy(backbone, test.features(), test.images.labels)
+@dataclasses.dataclass(frozen=True)
+class NearestNeighbors:
+    """Weighted nearest neighbors of frozen features (Wu et al., 2018).
+
+    k: neighbors, at most the number of training examples; temperature T: of their weights exp(cosine / T).
+    """
+
+    title, section, config_file, frozen, trains = "weighted kNN", "knn", "configs/knn_eval.py", True, True
+
+    k: int = 200
+    temperature: float = 0.07
+
+    def accuracy(self, of: Measurement) -> float:
+        """See EvaluationProtocol."""
+        from sidae_jax.evaluation import knn
+
+        train, test = of.train, of.test
+        return knn.accuracy(train.features(), train.images.labels, test.features(), test.images.labels, self)
 
 
-# measure(backbone, train, test, settings, seed) -> accuracy in [0, 1], the backbone left as it is
-MEASURES: dict[str, Callable[[Backbone, Examples, Examples, Any, int], float]] = {
-    "linear": _linear,
-    "mlp": _mlp,
-    "knn": _knn,
-    "finetune": _finetune,
-    "online": _online,
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """Backbone and a linear layer, all trained on the labels by SGD, without augmentation (paper, 4.1)."""
+
+    title, section, config_file, frozen, trains = "fine-tuning", "finetune", "configs/finetune.py", False, True
+
+    epochs: int = 50
+    batch_size: int = 256
+    lr: float = 0.05
+    momentum: float = 0.9
+
+    def accuracy(self, of: Measurement) -> float:
+        """See EvaluationProtocol."""
+        from sidae_jax.evaluation.finetune import classify, finetune
+        from sidae_jax.evaluation.supervised import accuracy
+
+        train = of.train.images
+        classifier = finetune(of.backbone, train.images, train.labels, train.num_classes, self, of.seed)
+        return accuracy(classify(classifier, of.test.images.images), of.test.images.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlineProbe:
+    """The classifier that a method of the report trains beside the backbone; there is nothing to set."""
+
+    title, section, config_file, frozen, trains = "online probe", "online", "configs/online_eval.py", False, False
+
+    def accuracy(self, of: Measurement) -> float:
+        """See EvaluationProtocol."""
+        from sidae_jax.evaluation.mlp_probe import logits
+        from sidae_jax.evaluation.supervised import accuracy
+
+        return accuracy(logits(of.backbone.classifier, of.test.features()), of.test.images.labels)
+
+
+PROTOCOLS: dict[str, type[EvaluationProtocol]] = {
+    "linear": LinearProbe,
+    "mlp": MlpProbe,
+    "knn": NearestNeighbors,
+    "finetune": FineTuning,
+    "online": OnlineProbe,
 }
+
+
+def task_title(protocol: str, dataset: str, label_fraction: float) -> str:
+    """Returns a title such as "linear probe on cifar10, 1% of the labels"."""
+    return f"{PROTOCOLS[protocol].title} on {dataset}, {100 * label_fraction:g}% of the labels"

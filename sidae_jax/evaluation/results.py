@@ -1,4 +1,4 @@
-"""The result file of an evaluation, a JSON line a checkpoint, and the table a person sees."""
+"""The result file of an evaluation, with a JSON line per checkpoint, and the table printed for the user."""
 
 import contextlib
 import fcntl
@@ -12,24 +12,25 @@ import rich.table
 from absl import logging
 
 from sidae_jax.errors import UserError
-from sidae_jax.runs.files import write_text
+from sidae_jax.files import write_text
+from sidae_jax.runs.old_names import renamed
 
 Record = dict[str, Any]
-_BEFORE = {"features": "backbone"}  # settings that files written before them do not have
+_BEFORE = {"features": "backbone"}  # settings that are missing in files written before they existed
 
 
 def result_path(
     workdir: pathlib.Path, protocol: str, dataset: str, label_fraction: float, seed: int, features: str = "backbone"
 ) -> pathlib.Path:
-    """workdir/eval/<protocol>-<dataset>-<fraction>-seed<k>.jsonl; other features are named before the seed."""
+    """Returns workdir/eval/<protocol>-<dataset>-<fraction>[-<other features>]-seed<k>.jsonl."""
     of_features = "" if features == "backbone" else f"-{features}"
     return workdir / "eval" / f"{protocol}-{dataset}-{label_fraction:g}{of_features}-seed{seed}.jsonl"
 
 
 def read(path: pathlib.Path) -> list[Record]:
-    """The records of a result file, none where there is no file; a line cut short is left out, with a warning.
+    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning.
 
-    Those of a temporary checkpoint count as long as it is there: one that a stop left, and the next save removes.
+    Records of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
     """
     checkpoints = path.parent.parent / "checkpoints"
     return [
@@ -42,17 +43,17 @@ def _lines(path: pathlib.Path) -> list[Record]:
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = renamed(json.loads(line))
             if type(record["step"]) is not int:
                 raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is corrupt and left out: %s", number, path, error)
+            logging.warning("Line %d of %s is corrupt and skipped: %s", number, path, error)
     return records
 
 
 def check_same_settings(path: pathlib.Path, settings: Record) -> None:
-    """Raises UserError where the file holds results of other settings, which its other lines would be compared with."""
+    """Raises UserError if the file holds results of other settings, with which new ones would be compared."""
     for record in _lines(path):
         record = {**_BEFORE, **record}
         differing = sorted(key for key in settings if record.get(key) != settings[key])
@@ -64,7 +65,7 @@ def check_same_settings(path: pathlib.Path, settings: Record) -> None:
 
 
 def add(path: pathlib.Path, record: Record) -> None:
-    """Put the record in the file, in the order of the steps, in the place of an earlier one of its step."""
+    """Writes the record to the file, in the order of the steps, replacing an earlier one of the same step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         by_step = {earlier["step"]: earlier for earlier in _lines(path)} | {record["step"]: record}
@@ -73,15 +74,15 @@ def add(path: pathlib.Path, record: Record) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Wait until no other process writes results there; where the file system has no locks, nobody waits."""
+    """Waits until no other process writes results there; on a file system without locks, nobody waits."""
     with (folder / ".lock").open("a") as file:
         with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)  # it ends with the file, or with the process
+            fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, or by the end of the process
         yield
 
 
 def print_table(title: str, records: list[Record]) -> None:
-    """Accuracy in percent by checkpoint; step 0 is the untrained backbone."""
+    """Prints the accuracy in percent by checkpoint; step 0 is the untrained backbone."""
     table = rich.table.Table()
     for column in ("step", "epoch", "accuracy %", "above untrained", "seconds"):
         table.add_column(column, justify="right")

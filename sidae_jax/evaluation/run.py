@@ -11,34 +11,37 @@ from ml_collections import ConfigDict
 from sidae_jax import data, runtime
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
-from sidae_jax.evaluation.backbone import Backbone, restore, untrained
+from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.feature_cache import cached_features
-from sidae_jax.evaluation.protocols import MEASURES, Examples
-from sidae_jax.evaluation.settings import PROTOCOLS, task_title
+from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.evaluation.subset import labeled_rows
+from sidae_jax.files import open_folder
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.files import open_folder
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
-    """Measure the untrained backbone and each checkpoint of a run; write the result file and print a table.
+    """Measures the untrained backbone and each checkpoint of a run; writes the result file and prints a table.
 
-    Returns a record each, the untrained backbone's first, as step 0, unless the protocol trains nothing; the record of
-    a checkpoint that the run's next save removes has "temporary": true. Raises UserError, also where other processes
-    would write the same files.
+    Returns a record for each. The untrained backbone comes first, as step 0, unless the protocol trains nothing. The
+    record of a checkpoint that the run's next save removes has "temporary": true.
+
+    Raises:
+      UserError: something cannot work, or other processes would write the same files.
     """
-    runtime.alone("linear_eval")
-    folder = pretrained.folder_of(workdir)
+    runtime.require_single_process("linear_eval")
+    folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
-        steps = pretrained.steps(checkpoints, only_step)
-        metadata = {step: pretrained.whole(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]}
+        steps = pretrained.saved_steps(checkpoints, only_step)
+        metadata = {
+            step: pretrained.read_intact(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]
+        }
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
         if not trains:
             online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
-        features = config.get("features", "backbone")
-        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, features)
+        kind = config.get("features", "backbone")
+        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
         evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
         results.check_same_settings(path, evaluation.settings)
@@ -47,14 +50,16 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         records, title = [], evaluation.protocol.title
         for step in (0, *steps) if trains else steps:
             if step == 0:
-                console.print(f"untrained backbone: one pass over the training images, then {title}")
-                backbone = untrained(pretraining, evaluation.train.images, features)
+                console.print(
+                    f"untrained backbone: one pass over the training images, then {title} (waits for the compiler)"
+                )
+                backbone = untrained_backbone(pretraining, evaluation.train.images, kind)
             else:
                 console.print(f"checkpoint {step}: {title}")
                 if trains:
-                    backbone = pretrained.whole(lambda step: restore(checkpoints, step, features), step)
+                    backbone = pretrained.read_intact(lambda step: restore_backbone(checkpoints, step, kind), step)
                 else:
-                    backbone = pretrained.whole(lambda step: online_probe.restore(checkpoints, step), step)
+                    backbone = pretrained.read_intact(lambda step: online_probe.restore(checkpoints, step), step)
             where = {
                 "step": step,
                 "epoch": float(metadata[step]["epoch"]) if step else 0.0,
@@ -68,7 +73,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     results.print_table(
         f"{task_title(config.protocol, dataset, config.label_fraction)} "
         f"({records[0]['n_train']} images), {records[0]['n_test']} test images"
-        + ("" if features == "backbone" else f", features of the {features}"),
+        + ("" if kind == "backbone" else f", features of the {kind}"),
         records,
     )
     print(f"accuracy {100 * records[-1]['accuracy']:.2f}% after step {records[-1]['step']}; results in {path}")
@@ -76,7 +81,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
 
 
 class _Evaluation:
-    """The images of an evaluation, and what is done with each backbone."""
+    """The images of an evaluation, and how it measures a backbone."""
 
     def __init__(self, config: ConfigDict, dataset: str, data_dir: str | None, feature_folder: pathlib.Path):
         self.config = config
@@ -111,16 +116,16 @@ class _Evaluation:
         return images
 
     def measure(self, backbone: Backbone, name: str) -> results.Record:
-        """The accuracy that the protocol finds for the backbone, and all that it was measured with."""
+        """Returns the accuracy that the protocol finds for the backbone, and all that it was measured with."""
         config, start = self.config, time.perf_counter()
         before = checkpoint.arrays_sha256(backbone.arrays())
 
         def examples(split, images):
-            name_of_file = f"{self.dataset}-{split}-{name}" + ("-projector" if backbone.features == "projector" else "")
+            name_of_file = f"{self.dataset}-{split}-{name}" + ("-projector" if backbone.kind == "projector" else "")
             return Examples(images, lambda: cached_features(self.feature_folder, name_of_file, backbone, images))
 
         train, test = examples(f"train-{config.label_fraction:g}", self.labeled), examples("test", self.test)
-        settings = self.protocol.settings(**config[self.protocol.section])
-        measured = MEASURES[config.protocol](backbone, train, test, settings, config.seed)
+        protocol = self.protocol(**config[self.protocol.section])
+        measured = protocol.accuracy(Measurement(backbone, train, test, config.seed))
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the backbone has changed"
         return {**self.settings, "accuracy": measured, "seconds": time.perf_counter() - start}

@@ -10,6 +10,6 @@ _SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seed
 
 
 def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
-    """The rows, ascending, of round(fraction * n) examples, at least one, drawn once for all runs."""
+    """Returns the rows, ascending, of round(fraction * n) examples, at least one, drawn once for all runs."""
     count = max(1, round(fraction * n))
     return np.sort(streams.generator(Stream.LABELED_SUBSET, _SEED).permutation(n)[:count])

@@ -17,7 +17,7 @@ from absl import flags
 from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.runs import newest
-from sidae_jax.runs.files import open_folder, write_text
+from sidae_jax.files import open_folder, write_text
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder with the runs, such as a sweep's; by default the newest in runs/."
@@ -51,7 +51,7 @@ _NOTE = (
 
 def main() -> None:
     """Raises UserError."""
-    workdir = _WORKDIR.value or newest.announced(newest.newest_of_root())
+    workdir = _WORKDIR.value or newest.announce(newest.newest_run_or_sweep())
     folder = pathlib.Path(workdir).expanduser().absolute()
     from sidae_jax.report import results
     from sidae_jax.report.reference import printable

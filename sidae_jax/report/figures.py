@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.results import Summary, Task, by_run
 from sidae_jax.report.runs import Pretraining
 from sidae_jax.report.tables import is_published, of_the_backbone, published
+from sidae_jax.settings import method_keys
 
 # Okabe and Ito's colors, which color-blind readers tell apart; markers for print
 STYLES = [
@@ -86,7 +86,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 if is_published(row, task) and row["pretrained_on"] == pretrained_on
             }
             same_settings = any(not s.measured.pretraining.settings for p in curves.values() for s in p.values())
-            if theirs and same_settings and d == METHOD_KEYS["sidae"]["d_hid"]:
+            if theirs and same_settings and d == method_keys("sidae")["d_hid"]:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
                 label = "published: 200 epochs, all images, five seeds"
                 axes.errorbar(*zip(*points, strict=True), color="#555555", linestyle="--", marker=".", label=label)

@@ -10,7 +10,7 @@ from typing import Any
 from absl import logging
 
 from sidae_jax.evaluation import results
-from sidae_jax.evaluation.settings import PROTOCOLS, task_title
+from sidae_jax.evaluation.protocols import PROTOCOLS, task_title
 from sidae_jax.report.reference import printable, setting
 from sidae_jax.report.runs import MOST_EPOCHS, Pretraining, Run, integer, number, short, text
 
@@ -129,7 +129,7 @@ def _measured(run: Run, record: results.Record) -> Measured:
 
 def _settings(record: dict[str, Any]) -> str:
     protocol = PROTOCOLS[record["protocol"]]
-    defaults = {"features": "backbone", **dataclasses.asdict(protocol.settings())}
+    defaults = {"features": "backbone", **dataclasses.asdict(protocol())}
     given = {key: record[key] for key in ["features"] if key in record} | dict(record.get(protocol.section, {}))
     return ", ".join(setting(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from absl import logging
 
-from sidae_jax.methods import METHOD_KEYS
 from sidae_jax.report.reference import other_settings, printable
+from sidae_jax.settings import method_keys
 
 # More than these no run has, and no axis can show.
 MOST_EPOCHS = 1e9
@@ -72,7 +72,7 @@ def runs(folder: pathlib.Path) -> list[Run]:
 
 def _run(path: pathlib.Path, folder: pathlib.Path) -> Run:
     config = json.loads(path.read_text())["config"]
-    own = METHOD_KEYS[config["method"]]
+    own = method_keys(config["method"])
     seed = integer(config, "seed", 0)
     of_all_seeds = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
     name = of_all_seeds.relative_to(folder).as_posix() if folder in of_all_seeds.parents else of_all_seeds.name

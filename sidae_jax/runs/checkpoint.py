@@ -1,7 +1,7 @@
-"""Checkpoints by orbax, with a checksum of every array. Nothing else imports orbax.
+"""Checkpoints by orbax, with a checksum of every array; only this file imports orbax.
 
 A checkpoint has two items: `state`, a flat dictionary of named arrays, and `metadata`, JSON. Orbax loads arrays
-with flipped bits, and casts other dtypes, without a word; so names, shapes, dtypes and SHA-256 sums are compared
+with flipped bits, and casts other dtypes, without a warning, so names, shapes, dtypes and SHA-256 sums are compared
 here.
 """
 
@@ -19,19 +19,20 @@ from absl import logging
 
 from sidae_jax import processes
 from sidae_jax.errors import UserError
+from sidae_jax.runs.old_names import renamed
 
 Arrays = dict[str, np.ndarray]
 _SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
 
 
 class CorruptCheckpoint(Exception):
-    """A checkpoint that can not be read, or whose arrays are not those that were saved."""
+    """A checkpoint cannot be read, or its arrays are not those that were saved."""
 
 
 class Checkpoints:
-    """The checkpoints of a workdir, in `workdir/checkpoints/<step>`, to be closed at the end.
+    """The checkpoints of a workdir, in `workdir/checkpoints/<step>`; a context manager.
 
-    A checkpoint is either scheduled, and kept, or left by a stop, and removed when the next one is whole.
+    A checkpoint is either scheduled, and kept, or temporary: left by a stop, and removed when the next one is whole.
     """
 
     def __init__(self, workdir: str | os.PathLike, *, read_only: bool):
@@ -40,12 +41,12 @@ class Checkpoints:
         self._last: int | None = None
         writing = {
             "preservation_policy": self,
-            "todelete_subdir": ".trash",  # a rename into it is atomic, a deletion cut short is not
+            "todelete_subdir": ".trash",  # a rename into it is atomic; a deletion may be cut short
             "cleanup_tmp_directories": True,
             # the step overwrites the state's memory, from which an asynchronous save would still read
             "enable_async_checkpointing": False,
         }
-        # Not orbax's read_only, which saves all the same when forced to, and warns that it is set.
+        # Not orbax's read_only, which saves anyway when forced to, and warns that it is set.
         options = {"create": False} if read_only else writing
         self._read_only = read_only
         self._manager = ocp.CheckpointManager(self.directory, options=ocp.CheckpointManagerOptions(**options))
@@ -57,19 +58,19 @@ class Checkpoints:
         self._manager.close()
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Orbax's PreservationPolicy: the newest, the last that was saved, and whatever was scheduled.
+        """Orbax's PreservationPolicy: keeps the newest, the one saved last, and the scheduled ones.
 
-        The last saved is not the newest where a seed is taken once more through steps that it has behind it.
+        The one saved last is not the newest if a seed is taken through steps again that it has done before.
         """
         newest = max((info.step for info in checkpoints), default=None)
         return [info.step in (newest, self._last) or info.step not in self._temporary for info in checkpoints]
 
     def steps(self) -> list[int]:
-        """The saved steps, ascending."""
+        """Returns the saved steps, ascending."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
-        """Returns when the checkpoint is whole on the disk."""
+        """Saves a checkpoint, and returns when it is whole on the disk."""
         assert not self._read_only
         self._last = step
         if not scheduled:
@@ -83,7 +84,7 @@ class Checkpoints:
         self._empty_trash()
 
     def keep(self, step: int) -> None:
-        """Take a saved step for a scheduled one from now on; other temporary ones but the newest are removed."""
+        """Turns a saved step into a scheduled one, and removes the temporary ones except the newest."""
         assert not self._read_only
         if step in self._temporary:
             self._temporary.discard(step)
@@ -96,21 +97,22 @@ class Checkpoints:
         self._empty_trash()
 
     def _kept(self, step):
-        """Says, by being there, that a checkpoint left by a stop came to lie on the schedule."""
+        """Returns the file whose existence means that a temporary checkpoint has become a scheduled one."""
         return self.directory / f".scheduled-{step}"
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was saved beside the arrays of `step`. Raises CorruptCheckpoint."""
+        """Returns what was saved beside the arrays of `step`. Raises CorruptCheckpoint."""
         metadata = dict(self._read(step, metadata=ocp.args.JsonRestore()))
         if metadata.pop(_OWN_SUM, None) != _json_sha256(metadata):
             raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
-        return metadata
+        return renamed(metadata)
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
-        """The arrays named in `like`, with the shapes and dtypes of `like`'s values.
+        """Returns the arrays named in `like`, with the shapes and dtypes of `like`'s values.
 
-        Raises CorruptCheckpoint where the checkpoint's names that start with one of `under` are not those of
-        `like`, or an array differs in shape or dtype from `like`'s or in any bit from what was saved.
+        Raises:
+          CorruptCheckpoint: the checkpoint's names that start with one of `under` are not those of `like`, or an array
+            differs in shape or dtype from `like`'s or in any bit from what was saved.
         """
         where = self.directory / str(step)
         sums = self.metadata(step)[_SUMS]
@@ -131,11 +133,13 @@ class Checkpoints:
                 raise CorruptCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
 
-    def newest_whole(self, like: dict[str, Any]) -> tuple[int, Arrays, dict[str, Any]] | None:
-        """The newest step whose checkpoint is whole, its arrays and its metadata; None when there is no checkpoint.
+    def newest_intact(self, like: dict[str, Any]) -> tuple[int, Arrays, dict[str, Any]] | None:
+        """Returns the newest step whose checkpoint is intact, its arrays and its metadata; None if there is none.
 
-        Corrupt ones after it are set aside, with a warning. Raises UserError when all are corrupt; they stay where
-        they are, so that the run does not start again from nothing. Collective: all processes see the same steps.
+        Corrupt ones after it are set aside, with a warning. Collective: all processes see the same steps.
+
+        Raises:
+          UserError: all are corrupt. They stay where they are, so that the run does not start again from nothing.
         """
         assert not self._read_only
         corrupt = {}
@@ -161,11 +165,11 @@ class Checkpoints:
         return None
 
     def set_aside(self, step: int, why: str) -> None:
-        """Take a corrupt checkpoint out of the way, to a folder `.corrupt-<step>` beside it. Collective."""
+        """Moves a corrupt checkpoint to a folder `.corrupt-<step>` beside it. Collective."""
         taken = (self.directory / f".corrupt-{step}{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 1000))))
         aside = next(path for path in taken if not path.exists())
         logging.warning("Checkpoint %d is corrupt (%s); it is moved to %s.", step, why, aside)
-        processes.gather(None)  # nobody reads it any more, and everybody has chosen the name
+        processes.gather(None)  # no process reads it any more, and all have chosen the name
         if jax.process_index() == 0:
             (self.directory / str(step)).rename(aside)
         processes.gather(None)  # it is gone
@@ -180,7 +184,7 @@ class Checkpoints:
     def _read(self, step, **item):
         try:
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
-        # Whatever orbax, tensorstore or the JSON reader make of corrupt bytes.
+        # Whatever orbax, tensorstore or the JSON reader raise for corrupt bytes.
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
@@ -194,23 +198,23 @@ class Checkpoints:
 
 
 def to_arrays(tree: Any, prefix: str = "") -> Arrays:
-    """The leaves of a pytree on the host, named by prefix and path: "params.encoder.backbone.stem.kernel"."""
+    """Returns the leaves of a pytree on the host, by names such as "params.encoder.backbone.stem.kernel"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {prefix + _path(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def from_arrays(tree: Any, arrays: Arrays, prefix: str = "") -> Any:
-    """The pytree `tree` with its leaves replaced by the arrays that `to_arrays` named."""
+    """Returns the pytree `tree` with its leaves replaced by the arrays that `to_arrays` named."""
     return jax.tree_util.tree_map_with_path(lambda path, _: arrays[prefix + _path(path)], tree)
 
 
 def _path(path) -> str:
-    parts = (str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
-    return ".".join(parts).removesuffix(".value")  # the last part of a path to a Flax variable
+    # the last part of a path to a Flax variable is "value"
+    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
 
 
 def array_sha256(array: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes."""
+    """Returns the SHA-256 of dtype, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -221,6 +225,6 @@ def _json_sha256(value: dict[str, Any]) -> str:
 
 
 def arrays_sha256(arrays: Arrays) -> str:
-    """SHA-256 over names and arrays in the order of the names."""
+    """Returns the SHA-256 of names and arrays in the order of the names."""
     lines = "".join(f"{name} {array_sha256(arrays[name])}\n" for name in sorted(arrays))
     return hashlib.sha256(lines.encode()).hexdigest()

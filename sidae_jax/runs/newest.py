@@ -1,4 +1,4 @@
-"""Where runs go, and which is meant, when the command line names no workdir."""
+"""The default workdirs: where runs go, and which of them a command takes, if the command line names none."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ ROOT = pathlib.Path("runs")
 
 
 def newest_run() -> pathlib.Path:
-    """The run under runs/ of the current folder that saved a checkpoint last. Raises UserError where there is none."""
+    """Returns the run under ./runs/ that saved a checkpoint last. Raises UserError if there is none."""
     runs = {}
     for path in ROOT.glob("**/checkpoints/*"):
         if path.name.isdigit():
@@ -22,13 +22,13 @@ def newest_run() -> pathlib.Path:
     return max(runs, key=runs.__getitem__)
 
 
-def newest_of_root() -> pathlib.Path:
-    """The folder in runs/ that holds the newest run: it itself, or the sweep to which it belongs. Raises UserError."""
+def newest_run_or_sweep() -> pathlib.Path:
+    """Returns the newest run, or the sweep in runs/ to which it belongs. Raises UserError if there is none."""
     run = newest_run()
     return ROOT / run.relative_to(ROOT).parts[0]
 
 
-def announced(folder: pathlib.Path) -> str:
-    """The folder as a --workdir, after it was said which it is."""
+def announce(folder: pathlib.Path) -> str:
+    """Prints which folder was taken, and returns it as a --workdir."""
     print(f"workdir: {folder} (the newest; --workdir=DIR takes another)", flush=True)
     return str(folder)

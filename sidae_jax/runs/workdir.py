@@ -17,29 +17,30 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS, flat, plain
 from sidae_jax.errors import UserError
-from sidae_jax.runs.files import write_text
+from sidae_jax.files import write_text
+from sidae_jax.runs.old_names import renamed
 
-# Raised when a run that was made before cannot be continued to the result it would have had:
-# 2: streams of random numbers have tags (the order of the images, views and initial values are others).
+# The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
+# 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
 FORMAT = 2
 _PACKAGES = ("sidae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 
 
 class Workdir:
-    """A run's folder, opened once for a config; a context manager, which keeps the lock.
+    """A run's folder, opened once for a config; a context manager that holds the lock.
 
     Attributes:
       folder: its absolute path.
-      config: that of this start.
+      config: the config of this start.
       new: whether no run was here before.
       added: whether this seed joined others that were ahead of it, at this start or an earlier one.
-      token: what stands in the lock file, unique to this start; None in a process that does not lock.
+      token: the content of the lock file, unique to this start; None in a process that does not lock.
     """
 
     def __init__(self, folder: pathlib.Path, config: ConfigDict, *, lock: bool):
-        """Raises UserError where a run with other settings is here, or where another process trains in it.
+        """Opens the folder. Raises UserError if it holds a run with other settings, or another process trains in it.
 
-        lock: whether this process is the one that writes here; of several processes only one is.
+        lock: whether this process writes here; of several processes only one does.
         """
         self.folder = folder
         self.config = config
@@ -56,7 +57,7 @@ class Workdir:
     def __exit__(self, kind: type | None, *_: Any) -> None:
         if self.token is not None:
             if self.new and kind is not None and issubclass(kind, UserError):
-                (self.folder / ".lock").unlink(missing_ok=True)  # so that a new folder is empty again
+                (self.folder / ".lock").unlink(missing_ok=True)  # leaves a new folder empty
             self._lock_file.close()
 
     def _lock(self) -> None:
@@ -69,7 +70,7 @@ class Workdir:
                 "--workdir"
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the end of the process, however it ends
         except BlockingIOError as error:
             file.seek(0)
             holder = file.readline().strip()
@@ -79,15 +80,15 @@ class Workdir:
                 "or give another --workdir"
             ) from error
         except OSError:
-            pass  # a file system without locks: nothing is kept
+            pass  # a file system without locks
         self.token = f"{os.getpid()} on {platform.node()}\n{secrets.token_hex(16)}\n"
         file.truncate(0)
         file.write(self.token)
         file.flush()
-        os.fsync(file.fileno())  # on NFS other machines see it only then
+        os.fsync(file.fileno())  # only then do other machines see it on NFS
 
     def holds(self, token: str) -> bool:
-        """Whether the lock file here is the one into which that was written, by this or another process.
+        """Returns whether the lock file here holds this token, written by this or another process.
 
         A shared file system may take some seconds to show it.
         """
@@ -99,18 +100,18 @@ class Workdir:
         return False
 
     def checkpoint_steps(self) -> list[int]:
-        """The steps that are saved here, ascending, by the names of their folders alone."""
+        """Returns the steps that are saved here, ascending, from the names of their folders."""
         return sorted(int(path.name) for path in self.folder.glob("checkpoints/*") if path.name.isdigit())
 
     def _read_config(self) -> dict[str, Any] | None:
-        """The content of the config.json that is here, of the same run; None where there is none."""
+        """Returns the content of this run's config.json, or None if there is no file."""
         path = self.folder / "config.json"
         if not path.exists():
             if self.checkpoint_steps():
                 raise UserError(f"{path} is missing beside checkpoints: put it back, or give another --workdir")
             return None
         try:
-            before = json.loads(path.read_text())
+            before = renamed(json.loads(path.read_text()))
             old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(
@@ -133,7 +134,7 @@ class Workdir:
         return before
 
     def check_images(self, sha256: str) -> None:
-        """Raises UserError where the run that is here was started on other images."""
+        """Raises UserError if the run that is here was started on other images."""
         if self._before is not None and sha256 != self._before["data_sha256"]:
             raise UserError(
                 f"--workdir={self.folder} holds a run on other images: {self.config.dataset} {self.config.train_split} "
@@ -142,9 +143,9 @@ class Workdir:
             )
 
     def write_config(self, data_sha256: str) -> None:
-        """config.json: the resolved config, and what the result depends on beside it.
+        """Writes config.json: the resolved config, and what else the result depends on.
 
-        Of a run that is continued it stays as it is; a warning names packages that have another version now.
+        A continued run keeps its file; a warning names packages that have another version now.
         """
         if self._before is None:
             content = {
@@ -165,7 +166,7 @@ class Workdir:
             )
 
     def open_metrics(self, step: int) -> IO[str]:
-        """metrics.jsonl, open for appending after the lines up to `step`; later ones are of steps to be done again."""
+        """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again."""
         path = self.folder / "metrics.jsonl"
         kept = []
         if path.exists():
@@ -180,13 +181,13 @@ class Workdir:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages on which the last bits of a result may depend."""
+    """Returns the versions of Python and of the packages on which the last bits of a result may depend."""
     packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
     return {"python": platform.python_version(), **packages}
 
 
 def _git_revision() -> str | None:
-    """The commit of this code, with "+changes" when files differ from it; None outside a git checkout."""
+    """Returns the commit of this code, with "+changes" if files differ from it; None outside a git checkout."""
     source = pathlib.Path(__file__).parent.parent
 
     def git(*arguments):
@@ -194,7 +195,7 @@ def _git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        if not git("ls-files", "--", __file__):  # installed inside some other project's checkout
+        if not git("ls-files", "--", __file__):  # installed inside another project's checkout
             return None
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", str(source)) else "")
     except (OSError, subprocess.SubprocessError):

@@ -71,7 +71,7 @@ class SeedRun:
           UserError: there are checkpoints, and all are corrupt.
         """
         self._initial = initial
-        self._newest = self.checkpoints.newest_whole(checkpoint.to_arrays(initial))
+        self._newest = self.checkpoints.newest_intact(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)

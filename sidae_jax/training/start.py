@@ -7,10 +7,9 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sidae_jax import data, mesh, processes
+from sidae_jax import data, files, mesh, processes
 from sidae_jax.config import flat, plain, single_seeds
 from sidae_jax.errors import UserError
-from sidae_jax.runs import files
 from sidae_jax.runs.workdir import Workdir, versions
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
@@ -25,7 +24,7 @@ def open_run(config: ConfigDict, workdir: str, stack: contextlib.ExitStack) -> R
       UserError: in all processes, if one of them cannot start or they do not agree.
     """
     mesh.check_devices()
-    workdirs, images, sha256, devices = processes.together(lambda: _open_files(config, workdir, stack))
+    workdirs, images, sha256, devices = processes.raise_in_all(lambda: _open_files(config, workdir, stack))
     run = Run(config, images, devices)
     agree(config, workdirs, sha256, "resident" if run.resident else "stream")
     several = len(workdirs) > 1
@@ -109,7 +108,7 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
     facts |= {f"the version of {name}": version for name, version in versions().items()}
     facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
     processes.check_agreement(facts)
-    processes.together(check_shared)
+    processes.raise_in_all(check_shared)
     # a slow file system may still show different machines different contents of a folder that they share
     processes.check_agreement(
         {f"the list of checkpoints of seed {w.config.seed}": w.checkpoint_steps() for w in workdirs}

@@ -1,19 +1,20 @@
-"""Folders that can be written, and files that are whole or not there, also after a power cut."""
+"""Folders that can be written, and files that are whole or absent, also after a power cut."""
 
 import contextlib
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from sidae_jax.errors import UserError
 
 
 def open_folder(path: str | os.PathLike) -> pathlib.Path:
-    """The absolute path of --workdir, made if need be. Raises UserError where nothing can be written there."""
+    """Returns the absolute path of --workdir, created if needed. Raises UserError if nothing can be written there."""
     folder = pathlib.Path(path).expanduser().absolute()
     if special := sorted(set("[]*?") & set(str(folder))):
-        # orbax looks for the parts of a checkpoint by a pattern that has the path in it, and would save none of them
+        # orbax finds the parts of a checkpoint by a glob that includes the path, and would save none of them
         raise UserError(f"--workdir={path} has {' '.join(special)} in its path: give a folder without [ ] * ?")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def open_folder(path: str | os.PathLike) -> pathlib.Path:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """As `open_folder`; where a UserError leaves it empty, a folder that was made for it is taken away again."""
+    """Opens a folder as `open_folder` does, and removes one that it created if a UserError leaves it empty."""
     made = not pathlib.Path(path).expanduser().exists()
     folder = open_folder(path)
     try:
@@ -41,28 +42,34 @@ def opened(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         raise
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write the file whole or not at all; returns when it is on the disk."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes | memoryview) -> None:
-    """Write the file whole or not at all; returns when it is on the disk.
+@contextlib.contextmanager
+def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Opens a binary file that appears at `path` whole when the block ends, or not at all if it raises.
 
     Renamed into place without fsync, a file can be empty after a power cut: the name may reach the disk before the
     content does.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes the file atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def sync_folder(folder: pathlib.Path) -> None:
-    """Bring the folder's names to the disk."""
+    """Brings the folder's names to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some network file systems cannot; their server decides

@@ -1,4 +1,4 @@
-"""What pictures show of a checkpoint: views of test images, their reconstructions, and features projected by t-SNE."""
+"""Samples of what a checkpoint does: views of test images, their reconstructions, and features projected by t-SNE."""
 
 import pathlib
 
@@ -18,8 +18,8 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
+from sidae_jax.files import open_folder
 from sidae_jax.runs import checkpoint
-from sidae_jax.runs.files import open_folder
 from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
 
@@ -27,14 +27,14 @@ _SHOWN, _PROJECTED = 8, 1000  # the first test images
 
 
 def write(config: ConfigDict, workdir: str) -> pathlib.Path:
-    """Make those of the run and write workdir/eval/pictures.npz, whose path is returned. Raises UserError."""
-    runtime.alone("pictures")
-    folder = pretrained.folder_of(workdir)
+    """Writes the samples of a run to workdir/eval/pictures.npz, and returns its path. Raises UserError."""
+    runtime.require_single_process("pictures")
+    folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
-        step = pretrained.steps(checkpoints)[-1]
-        metadata = pretrained.whole(checkpoints.metadata, step)
-        method = pretrained.whole(lambda step: backbones.restore_method(checkpoints, step), step)
-    pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization(metadata)
+        step = pretrained.saved_steps(checkpoints)[-1]
+        metadata = pretrained.read_intact(checkpoints.metadata, step)
+        method = pretrained.read_intact(lambda step: backbones.restore_method(checkpoints, step), step)
+    pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)
     test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
     if len(test.images) < _SHOWN:
         raise UserError(
@@ -49,7 +49,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     x, x1, x2 = jax.jit(make_views, static_argnums=2)(keys, images, view_settings(pretraining), mean, std)
     reconstructions = reconstruct(method, np.concatenate([x, x1]))
     backbone = backbones.Backbone(method.encoder.backbone, normalization)
-    features = backbones.features(backbone, np.asarray(test.images[:_PROJECTED]))
+    features = backbones.compute_features(backbone, np.asarray(test.images[:_PROJECTED]))
     pictures = Pictures(
         epoch=float(metadata["epoch"]),
         images=images,
@@ -65,7 +65,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
 
 
 def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "m 32 32 3"]:
-    """x' of each x; of none where the method has no decoder (m = 0)."""
+    """Returns x' for each x, or none (m = 0) if the method has no decoder."""
     if not hasattr(method, "reconstruct"):
         return x[:0]
     graphdef, state = nnx.split(method)
@@ -73,12 +73,13 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
 
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
-    """By t-SNE on one core: several gain little at this size, and lose much where they are busy."""
-    perplexity = min(30, (len(features) - 1) / 3)  # scikit-learn's default, or what few images allow
+    """Projects by t-SNE on one core: more gain little at this size, and lose much if they are busy."""
+    perplexity = min(30, (len(features) - 1) / 3)  # scikit-learn's default, or less for few images
     with threadpoolctl.threadpool_limits(1):
         return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
 
 
-def _pixels(normalized: Float[np.ndarray, "*n 32 32 3"], by: Normalization) -> UInt8[np.ndarray, "*n 32 32 3"]:
-    """The other way round than evaluation.backbone.normalize; what lies outside 0..255 is cut off."""
-    return np.clip(255 * (normalized * np.float32(by.std) + np.float32(by.mean)), 0, 255).round().astype(np.uint8)
+def _pixels(x: Float[np.ndarray, "*n 32 32 3"], normalization: Normalization) -> UInt8[np.ndarray, "*n 32 32 3"]:
+    """Returns the pixels of normalized images, clipped to 0..255."""
+    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)
