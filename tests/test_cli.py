@@ -1,4 +1,4 @@
-"""The programs as a user starts them: every mistake ends with exit code 2 and one sentence that helps.
+"""Starts the programs as a user does: every mistake ends with exit code 2 and one sentence that helps.
 
 Two processes at a time, since each spends seconds on its imports.
 """
@@ -29,7 +29,7 @@ MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A command line ({tmp} is the tests' folder), and a pattern of the whole sentence that answers it."""
+    """A command line, where {tmp} is the folder of the tests, and a pattern for the whole answer."""
 
     program: str
     arguments: str
@@ -66,7 +66,7 @@ MISTAKES = {
     "config file": Mistake(
         MAIN,
         "--config configs/nope.py --workdir={tmp}/run",
-        "--config=configs/nope.py names no file in {root}: give the path of one such as configs/cifar10.py",
+        "--config=configs/nope.py is not a file in {root}: give the path of one such as configs/cifar10.py",
     ),
     "workdir under a file": Mistake(
         MAIN,
@@ -90,7 +90,7 @@ MISTAKES = {
     "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
     "flag": digits(
         "--wrokdir=x",
-        r"--wrokdir is no option of this program: did you mean --workdir\? \(a key .* --config.wrokdir=VALUE\)",
+        r"--wrokdir is not an option of this program: did you mean --workdir\? \(to set .*--config.wrokdir=VALUE\)",
     ),
     "flag's value": digits(
         "--num_processes=two",
@@ -127,7 +127,7 @@ def tmp(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(tmp):
-    """What the programs say, by the mistakes' names: futures, since the tests look while others still run."""
+    """Yields the answers of the programs by the names of the mistakes, as futures: later ones still run."""
 
     def start(mistake):
         arguments = mistake.arguments.replace("{tmp}", str(tmp)).split()
@@ -264,7 +264,7 @@ def test_the_default_config_takes_overrides():
             for text in ("0.3", "(a,b)", "(0.2", "('a','b')", "(True,1)", "")
         ),
         ("", "--config is missing: give a config file, such as --config=configs/cifar10.py"),
-        ("configs", "--config=configs names no file in .*"),
+        ("configs", "--config=configs is not a file in .*"),
         ("tests/conftest.py", "--config=tests/conftest.py defines no get_config: .*"),
         ("pyproject.toml", "--config=pyproject.toml defines no get_config: .*"),
         ("configs/linear_eval.py:knn", ".*:knn has another signature: give --config=configs/linear_eval.py"),
