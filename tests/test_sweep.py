@@ -104,7 +104,7 @@ def as_given(changes):
 
 
 def measured(path):
-    """Yields (what, both resolved configs, whether only the untrained backbone) for each evaluation of an experiment."""
+    """Yields (what, both configs, whether only the untrained backbone) for each evaluation of an experiment."""
     for run, evaluations in load(path).runs:
         config = cli.load_config(f"{ROOT}/configs/{run.dataset}.py:{run.method}", as_given(run.changes))
         for evaluation in evaluations:
