@@ -27,13 +27,9 @@ _MARK = "config."
 
 
 def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parses the command line and calls `main` with the config.
+    """Parses the command line and calls `main` with the config, which `default` makes if no file is given.
 
     A user's mistake ends the program with exit code 2 and one sentence.
-
-    Args:
-      main: the program.
-      default: makes the config if the command line names no file.
     """
     run_loading(lambda load: main(load()), default)
 
@@ -111,11 +107,7 @@ def _exit_on_mistake(function, *arguments):
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Separates --config.KEY=VALUE and --config.KEY VALUE from the other arguments.
-
-    Returns:
-      The other arguments, and the overrides as (key, value) in their order.
-    """
+    """Returns the arguments without --config.KEY=VALUE or --config.KEY VALUE, and these overrides as (key, value)."""
     rest, overrides, arguments = [], [], iter(argv)
     for argument in arguments:
         name, equals, text = argument.lstrip("-").partition("=")
