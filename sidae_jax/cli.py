@@ -186,11 +186,7 @@ def changes(config: ConfigDict) -> dict[str, Any]:
 
 
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
-    """Returns the function `name` of the Python file given as --flag=path.
-
-    Raises:
-      UserError: if there is no such file or function; the message names the file `example`.
-    """
+    """Returns the function `name` of the Python file given as --flag=path, or raises UserError, naming `example`."""
     if not os.path.isfile(path):
         raise UserError(f"--{flag}={path} is not a file in {os.getcwd()}: give the path of one such as {example}")
     if not path.endswith(".py") or name not in (module := runpy.run_path(path)):
