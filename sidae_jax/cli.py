@@ -1,4 +1,8 @@
-"""What the command-line programs share: a config file with overrides, and one sentence for a user's mistake."""
+"""Shared by the command-line programs: a config file with overrides, and one sentence for a user's mistake.
+
+The programs do not use ml_collections.config_flags, because there a wrong key ends in a traceback, a missing config
+file does too and only when the config is first read, and --help does not list the keys.
+"""
 
 import ast
 import inspect
@@ -8,7 +12,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -23,9 +27,9 @@ _MARK = "config."
 
 
 def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parse the command line and call `main` with the config; exit with code 2 and one sentence on a user's mistake.
+    """Parses the command line and calls `main` with the config, which `default` makes if no file is given.
 
-    `default` makes the config where the command line names no file.
+    A user's mistake ends the program with exit code 2 and one sentence.
     """
     run_loading(lambda load: main(load()), default)
 
@@ -33,7 +37,7 @@ def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | 
 def run_loading(
     main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None
 ) -> None:
-    """As `run`, for a `main` that calls a function to get the config, when it is time."""
+    """Does the same as `run` for a `main` that gets a function and calls it to load the config when it needs it."""
     overrides: list[tuple[str, str]] = []
 
     def parse(argv):
@@ -50,7 +54,7 @@ def run_loading(
 
 
 def run_without_config(main: Callable[[], None]) -> None:
-    """As `run`, for a program that takes no config."""
+    """Does the same as `run` for a program that takes no config."""
 
     def parse(argv):
         rest, help_wanted = _without_help(argv)
@@ -59,7 +63,7 @@ def run_without_config(main: Callable[[], None]) -> None:
             sys.exit(0)
         for argument in rest:
             if re.match(r"--?config\b", argument):
-                raise UserError(f"{argument} is no option of this program, which takes no config: see --help")
+                raise UserError(f"{argument} is not an option of this program, which takes no config: see --help")
         return _parse(rest, takes_config=False)
 
     _run(main, parse)
@@ -75,19 +79,19 @@ def _run(main, parse):
 
 
 def _without_help(argv):
-    """The other arguments, and whether one asks for help."""
+    """Returns the arguments without those that ask for help, and whether there was one."""
     rest = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
     return rest, len(rest) < len(argv)
 
 
 def _help(default):
-    """The program's docstring and options, and the keys of the config that the command line names."""
+    """Prints the program's docstring and options, and the keys of the config that the command line names."""
     app.usage(shorthelp=True, writeto_stdout=True)
     if _CONFIG.value is None and default is None:
-        print("With --config=FILE.py --help lists the keys of that config too.")
+        print("With --config=FILE.py, --help also lists the keys of that config.")
         return
     config = _load(_CONFIG.value, default)
-    print("Keys of the config and their values here; --config.KEY=VALUE sets one:")
+    print("Keys of this config and their values; --config.KEY=VALUE sets one:")
     for name, value in flat(config).items():
         print(f"  {name} = {value}")
 
@@ -103,7 +107,7 @@ def _exit_on_mistake(function, *arguments):
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The arguments without --config.KEY=VALUE or --config.KEY VALUE, and these as (key, value)."""
+    """Returns the arguments without --config.KEY=VALUE or --config.KEY VALUE, and these overrides as (key, value)."""
     rest, overrides, arguments = [], [], iter(argv)
     for argument in arguments:
         name, equals, text = argument.lstrip("-").partition("=")
@@ -123,8 +127,8 @@ def _parse(argv: Sequence[str], takes_config: bool = True) -> list[str]:
         near = nearest(error.flagname, flags.FLAGS)
         hint = f"did you mean --{near}?" if near else "--help lists the options"
         if takes_config:
-            hint += f" (a key of the config is set by --config.{error.flagname}=VALUE)"
-        raise UserError(f"--{error.flagname} is no option of this program: {hint}") from error
+            hint += f" (to set a key of the config, give --config.{error.flagname}=VALUE)"
+        raise UserError(f"--{error.flagname} is not an option of this program: {hint}") from error
     except flags.IllegalFlagValueError as error:
         given = str(error).removeprefix("flag ").partition(": ")[0]
         name = given.removeprefix("--").partition("=")[0]
@@ -142,9 +146,10 @@ def load_config(
     overrides: Sequence[tuple[str, str]],
     default: Callable[[], ConfigDict] | None = None,
 ) -> ConfigDict:
-    """The config of FILE.py[:ARGUMENT], or the default, with the texts in `overrides` as values of their keys.
+    """Loads the config of FILE.py[:ARGUMENT], or else the default, and parses the overrides into its keys.
 
-    Raises UserError.
+    Raises:
+      UserError: if the file, a key or a value is wrong.
     """
     config = _load(path_and_argument, default)
     for name, text in overrides:
@@ -153,7 +158,7 @@ def load_config(
 
 
 def _load(path_and_argument, default):
-    """What get_config of the file returns, called with what stands behind the colon."""
+    """Calls get_config of the file with the argument after the colon, and locks the config that it returns."""
     if path_and_argument is None:
         if default is None:
             raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
@@ -170,27 +175,27 @@ def _load(path_and_argument, default):
 
 
 def config_name() -> str:
-    """The name of the config file that the command line gives, without its folder and .py."""
+    """Returns the name of the config file on the command line without its folder and .py."""
     return pathlib.Path(_CONFIG.value.partition(":")[0]).stem
 
 
 def changes(config: ConfigDict) -> dict[str, Any]:
-    """The keys of the config whose values are not those of the config file that the command line gives."""
+    """Returns the keys and values of the config that differ from the config file on the command line."""
     before = flat(_load(_CONFIG.value, None))
     return {key: value for key, value in flat(config).items() if value != before[key]}
 
 
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
-    """The function `name` of the Python file that was given as --flag=path. Raises UserError, which names `example`."""
+    """Returns the function `name` of the Python file given as --flag=path, or raises UserError, naming `example`."""
     if not os.path.isfile(path):
-        raise UserError(f"--{flag}={path} names no file in {os.getcwd()}: give the path of one such as {example}")
+        raise UserError(f"--{flag}={path} is not a file in {os.getcwd()}: give the path of one such as {example}")
     if not path.endswith(".py") or name not in (module := runpy.run_path(path)):
         raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
     return module[name]
 
 
 def _override(config: ConfigDict, name: str, text: str) -> None:
-    """Set the key `name`, such as "views.hue", to what `text` is as a value of the key's type."""
+    """Sets the key `name`, such as "views.hue", to the text parsed as the key's type."""
     given, known = f"--config.{name}={text}", list(flat(config))
     if name not in known:
         near = nearest(name, known)
@@ -199,12 +204,12 @@ def _override(config: ConfigDict, name: str, text: str) -> None:
     *folders, key = name.split(".")
     for folder in folders:
         config = config[folder]
-    parse, wanted = _VALUES[config.get_type(key)]
+    kind = _KINDS[config.get_type(key)]
     try:
-        config[key] = parse(text)
+        config[key] = kind.parse(text)
     except (ValueError, SyntaxError, TypeError) as error:
         raise UserError(
-            f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
+            f"{given} is not {kind.wanted}: give --config.{name}=VALUE with VALUE {kind.wanted}, such as {config[key]}"
         ) from error
 
 
@@ -212,7 +217,7 @@ def _text(text: str) -> str | None:
     return None if text in ("", "None") else text
 
 
-def _truth(text: str) -> bool:
+def _bool(text: str) -> bool:
     if text not in ("True", "true", "False", "false"):
         raise ValueError(text)
     return text in ("True", "true")
@@ -225,10 +230,17 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-_VALUES: dict[type, tuple[Callable[[str], Any], str]] = {
-    int: (int, "an integer"),
-    float: (float, "a number"),
-    bool: (_truth, "True or False"),
-    tuple: (_numbers, "two numbers in brackets"),
-    str: (_text, "a text"),
+class _Kind(NamedTuple):
+    """How to parse the values of a type, and what a message calls them."""
+
+    parse: Callable[[str], Any]
+    wanted: str
+
+
+_KINDS: dict[type, _Kind] = {
+    int: _Kind(int, "an integer"),
+    float: _Kind(float, "a number"),
+    bool: _Kind(_bool, "True or False"),
+    tuple: _Kind(_numbers, "two numbers in brackets"),
+    str: _Kind(_text, "a text"),
 }

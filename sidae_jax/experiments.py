@@ -1,7 +1,7 @@
-"""An experiment as data: pre-training runs and the evaluations of each, as the command lines that do them.
+"""An experiment as data: pre-training runs with their evaluations, and the command lines that run them.
 
-An experiment file is Python with a function get_experiment() -> Experiment; those of the papers are in
-configs/experiments. Nothing here runs anything.
+An experiment file is a Python file with a function get_experiment() -> Experiment; configs/experiments holds those of
+the papers. Nothing here runs a command.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ from sidae_jax.settings import METHOD_SETTINGS, REPORT_METHODS
 Changes = Mapping[str, Any]
 
 SCALES = ("paper", "small")
-_IMAGES = 10_240  # of a small run
+_SMALL_IMAGES = 10_240  # training images of a run with --scale=small
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """A run of sidae_jax.main: its config, such as "cifar10", its method, and the keys that differ from theirs."""
+    """A run of sidae_jax.main: a config such as "cifar10", a method, and the keys to change."""
 
     dataset: str
     method: str
@@ -31,15 +31,15 @@ class Pretraining:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the run's folder."""
         return run_name(self.dataset, self.method, self.changes)
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A run of sidae_jax.linear_eval on a pre-training's workdir: a config of configs/, and the keys that differ.
+    """A run of sidae_jax.linear_eval on the workdir of a pre-training: a config in configs/, and the keys to change.
 
-    With `untrained_only` the untrained backbone alone is evaluated.
+    With `untrained_only` it evaluates only the untrained backbone.
     """
 
     config: str
@@ -49,7 +49,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Every run with each of its evaluations, for each seed."""
+    """Pre-training runs with their evaluations, all of which are repeated for each seed."""
 
     title: str
     runs: Sequence[tuple[Pretraining, Sequence[Evaluation]]]
@@ -57,9 +57,9 @@ class Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is done for one run with one seed, in this order, in the folder `name` of the sweep's workdir.
+    """The commands for one run with one seed, in order; `name` is its folder in the workdir of the sweep.
 
-    A command is the name of a module and its arguments, --workdir not among them.
+    A command is the name of a module and its arguments without --workdir.
     """
 
     name: str
@@ -67,13 +67,18 @@ class Job:
 
 
 def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) -> list[Job]:
-    """The jobs of seeds 0 to seeds - 1; the first seed of every run comes first, and with what the report's pictures
-    need. `configs` holds the config files.
+    """Returns the jobs for seeds 0 to seeds - 1, all runs of one seed before those of the next.
 
-    The scale "small" is for two CPU cores: a check that all works, no result. The keys of a `Pretraining` stand
-    above it, those of an `Evaluation` below.
+    Seed 0 also computes the pictures for the report.
+
+    Args:
+      experiment: the runs and evaluations.
+      configs: the folder with the config files.
+      seeds: the number of seeds.
+      scale: "paper", or "small" for a check on two CPU cores that everything works, which gives no result. The keys
+        of a `Pretraining` override the small scale; the small scale overrides the keys of an `Evaluation`.
     """
-    made = []
+    found = []
     for seed in range(seeds):
         for run, evaluations in experiment.runs:
             settings = {**(_small_pretraining(run) if scale == "small" else {}), **run.changes, "seed": seed}
@@ -85,24 +90,25 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
                 commands.append(command + (("--step=0",) if evaluation.untrained_only else ()))
             if seed == 0:
                 commands.append(("sidae_jax.pictures",))
-            made.append(Job(f"{run.name}/seed{seed}", tuple(commands)))
-    return made
+            found.append(Job(f"{run.name}/seed{seed}", tuple(commands)))
+    return found
 
 
 def run_name(dataset: str, method: str, changes: Changes) -> str:
-    """cifar10-sidae-w0.25: the name of a run's folder, without what is special in shells and paths.
+    """Returns the name of a run's folder, such as cifar10-sidae-w0.25, without special characters of shells and paths.
 
-    Keys that change nothing in the result are not in it; the others stand in the order of `changes`, by their last part
-    where no other key has the same, so p_blur for views.p_blur. Where a value cannot be read back from what is left of
-    it, it has a part of its SHA-256 behind it: different changes have different names.
+    The name has the changed keys in the order of `changes`, except for keys that do not affect the result. A key is
+    shortened to its last part if no other key ends in the same part: p_blur for views.p_blur. A value that cannot be
+    read back after its special characters are removed is followed by a part of its SHA-256, so that different changes
+    have different names.
     """
     changed = {key: value for key, value in changes.items() if key not in FREE_KEYS}
     parts = [f"{short_key(key)}{_short_value(value)}" for key, value in changed.items()]
     return _plain("-".join([dataset, method, *parts]))
 
 
-# What stays readable without its special characters: a word, or a slice [:10240] of one. A word that ends in a digit,
-# or has a hyphen in it, could be another one's slice, or a value and the next key.
+# Values that can be read back without their special characters: a word, or a slice such as train[:10240]. A word that
+# ends in a digit could be the slice of another word; a word with a hyphen could be a value and the next key.
 _READABLE = re.compile(r"(\w[\w.]*)?[^\W\d]|[^\W\d]+\[:\d+\]")
 
 
@@ -116,14 +122,14 @@ def _short_value(value: Any) -> str:
 
 
 def short_key(key: str) -> str:
-    """p_blur for views.p_blur: the last part of a config's key, or all of it where that is another key's too."""
+    """Returns the last part of a config's key, p_blur for views.p_blur, or the whole key if the part is ambiguous."""
     last = key.rpartition(".")[2]
     return last if _full_keys().get(last, {key}) == {key} else key
 
 
 @functools.cache
 def _full_keys() -> dict[str, set[str]]:
-    """The keys of all methods' configs by their last parts."""
+    """Returns the keys in the configs of all methods, grouped by their last part."""
     full = {}
     for key in {key for method in METHOD_SETTINGS for key in flat(pretraining(method, ""))}:
         full.setdefault(key.rpartition(".")[2], set()).add(key)
@@ -135,16 +141,20 @@ def _plain(text: str) -> str:
 
 
 def _small_pretraining(run: Pretraining) -> Changes:
-    """Four epochs. The report's methods keep their stem and decoder, with a quarter of their width and fewer images."""
+    """Returns the changes for a run of four epochs.
+
+    The methods of the report keep their stem and decoder, with a quarter of their width and of the images.
+    """
     split = "unlabelled" if run.dataset == "stl10" and run.method != "supervised" else "train"
-    small = {"train_split": f"{split}[:{_IMAGES}]", "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
-    of_report = run.method in REPORT_METHODS
-    return {**small, "train_split": f"{split}[:{_IMAGES // 4}]", "width": 16} if of_report else small
+    small = {"train_split": f"{split}[:{_SMALL_IMAGES}]", "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
+    if run.method in REPORT_METHODS:
+        small |= {"train_split": f"{split}[:{_SMALL_IMAGES // 4}]", "width": 16}
+    return small
 
 
 def _small_evaluation(run: Pretraining, evaluation: Evaluation) -> Changes:
     on = evaluation.changes.get("dataset", run.dataset)
-    small = {"train_split": "train" if on == "stl10" else f"train[:{_IMAGES}]", "test_split": "test[:5000]"}
+    small = {"train_split": "train" if on == "stl10" else f"train[:{_SMALL_IMAGES}]", "test_split": "test[:5000]"}
     return {**small, "finetune.epochs": 3} if evaluation.config == "finetune" else small
 
 
@@ -154,10 +164,13 @@ def _command(program: str, config: str, changes: Changes) -> tuple[str, ...]:
 
 
 def linear(*fractions: float, **changes: Any) -> list[Evaluation]:
-    """Linear probes with these fractions of the labels."""
+    """Returns linear probes with these fractions of the labels."""
     return [Evaluation("linear_eval", {"label_fraction": fraction, **changes}) for fraction in fractions]
 
 
 def finetuning(*fractions: float, untrained_only: bool = False, **changes: Any) -> list[Evaluation]:
-    """Fine-tuning with these fractions of the labels; of the untrained backbone alone it is the supervised line."""
+    """Returns fine-tuning with these fractions of the labels.
+
+    With `untrained_only` it trains from scratch, which is the supervised baseline.
+    """
     return [Evaluation("finetune", {"label_fraction": f, **changes}, untrained_only) for f in fractions]

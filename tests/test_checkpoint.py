@@ -38,7 +38,7 @@ def save(workdir: pathlib.Path, *steps: int, scheduled: bool = True) -> None:
 
 def restore_newest(workdir: pathlib.Path):
     with Checkpoints(workdir, read_only=False) as checkpoints:
-        found = checkpoints.newest_whole(some_arrays(0))
+        found = checkpoints.newest_intact(some_arrays(0))
         assert found is None or found[0] == found[1]["step"] == checkpoints.steps()[-1]
         return found and found[1:]
 
@@ -188,7 +188,7 @@ def test_what_a_stop_left_is_removed_by_the_next_save_and_nothing_else(workdir, 
             checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
     with Checkpoints(workdir, read_only=False) as checkpoints:
         if reopened:
-            assert_bit_equal(checkpoints.newest_whole(some_arrays(0))[1], some_arrays(3))
+            assert_bit_equal(checkpoints.newest_intact(some_arrays(0))[1], some_arrays(3))
             checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
         assert checkpoints.steps() == [1, 2, 4]
     assert kept(workdir) == ["1", "2", "4"]
@@ -205,7 +205,7 @@ def test_reading_writes_nothing(workdir, caplog):
         assert checkpoints.metadata(1)["step"] == 1
         checkpoints.restore(2, some_arrays(0))
         with pytest.raises(AssertionError):
-            checkpoints.newest_whole(some_arrays(0))
+            checkpoints.newest_intact(some_arrays(0))
         with pytest.raises(AssertionError):
             checkpoints.save(3, some_arrays(3), METADATA, scheduled=True)
     assert listing() == before

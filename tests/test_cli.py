@@ -1,4 +1,4 @@
-"""The programs as a user starts them: every mistake ends with exit code 2 and one sentence that helps.
+"""Starts the programs as a user does: every mistake ends with exit code 2 and one sentence that helps.
 
 Two processes at a time, since each spends seconds on its imports.
 """
@@ -28,7 +28,7 @@ MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A command line ({tmp} is the tests' folder), and a pattern of the whole sentence that answers it."""
+    """A command line, where {tmp} is the folder of the tests, and a pattern for the whole answer."""
 
     program: str
     arguments: str
@@ -65,7 +65,7 @@ MISTAKES = {
     "config file": Mistake(
         MAIN,
         "--config configs/nope.py --workdir={tmp}/run",
-        "--config=configs/nope.py names no file in {root}: give the path of one such as configs/cifar10.py",
+        "--config=configs/nope.py is not a file in {root}: give the path of one such as configs/cifar10.py",
     ),
     "workdir under a file": Mistake(
         MAIN,
@@ -89,7 +89,7 @@ MISTAKES = {
     "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
     "flag": digits(
         "--wrokdir=x",
-        r"--wrokdir is no option of this program: did you mean --workdir\? \(a key .* --config.wrokdir=VALUE\)",
+        r"--wrokdir is not an option of this program: did you mean --workdir\? \(to set .*--config.wrokdir=VALUE\)",
     ),
     "flag's value": digits(
         "--num_processes=two",
@@ -126,7 +126,7 @@ def tmp(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(tmp):
-    """What the programs say, by the mistakes' names: futures, since the tests look while others still run."""
+    """Yields the answers of the programs by the names of the mistakes, as futures: later ones still run."""
 
     def start(mistake):
         arguments = mistake.arguments.replace("{tmp}", str(tmp)).split()
@@ -185,28 +185,28 @@ def test_a_workdir_is_that_of_one_process(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+INTERRUPTED_IMPORT = """
+import runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "absl":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.parametrize("module", [MAIN, "sidae_jax.sweep", "sidae_jax.report", EVALUATE, "sidae_jax.pictures"])
-def test_ctrl_c_during_the_imports_is_answered_in_one_line(module, tmp_path):
+def test_ctrl_c_during_the_imports_is_answered_in_one_line(module):
     # where the tests run in the background they inherit that it is ignored, and would hand that on
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", "-m", module, "--config=configs/digits.py", f"--workdir={tmp_path}"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-c", INTERRUPTED_IMPORT, module]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     finally:
         signal.signal(signal.SIGINT, before)
-    for line in process.stderr:
-        if "sidae_jax.interrupt" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    lines = [line for line in err.splitlines() if not line.startswith("import time:")]
-    assert lines in (["interrupted"], []), lines
-    assert process.returncode in (130, -signal.SIGINT)
+    assert result.stderr.splitlines() == ["interrupted"]
+    assert result.returncode in (130, -signal.SIGINT)
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +263,7 @@ def test_the_default_config_takes_overrides():
             for text in ("0.3", "(a,b)", "(0.2", "('a','b')", "(True,1)", "")
         ),
         ("", "--config is missing: give a config file, such as --config=configs/cifar10.py"),
-        ("configs", "--config=configs names no file in .*"),
+        ("configs", "--config=configs is not a file in .*"),
         ("tests/conftest.py", "--config=tests/conftest.py defines no get_config: .*"),
         ("pyproject.toml", "--config=pyproject.toml defines no get_config: .*"),
         ("configs/linear_eval.py:knn", ".*:knn has another signature: give --config=configs/linear_eval.py"),
@@ -275,9 +275,26 @@ def test_a_mistake_in_a_config_or_its_overrides(command, says):
     assert re.fullmatch(says, str(error.value)), error.value
 
 
-def test_the_python_files_that_the_readme_names_are_there():
-    named = set(re.findall(r"[\w/]+\.py\b", (ROOT / "README.md").read_text())) - {"FILE.py"}
-    there = [str(p.relative_to(ROOT)) for top in ("configs", "sidae_jax", "tests") for p in (ROOT / top).rglob("*.py")]
+def test_the_python_files_that_the_documentation_names_are_there():
+    pages = [ROOT / "README.md", ROOT / "tests" / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"[\w/]+\.py\b", page.read_text())} - {"FILE.py"}
+    there = [
+        str(p.relative_to(ROOT))
+        for top in ("benchmarks", "configs", "sidae_jax", "tests")
+        for p in (ROOT / top).rglob("*.py")
+    ]
     assert len(named) > 40
     for name in named:
         assert any(f"/{path}".endswith(f"/{name}") for path in there), name
+
+
+def test_a_mistake_in_a_config_is_reported_before_jax_is_imported():
+    """It takes JAX and Flax seconds to import."""
+    program = "import sys; sys.argv[1:] = ['--config=configs/cifar10.py', '--config.epochs=0']\n"
+    program += "try: import runpy; runpy.run_module('sidae_jax.{}', run_name='__main__')\n"
+    program += "finally: print(sorted({{'jax', 'flax', 'orbax'}} & set(sys.modules)))"
+    for name, arguments in (("main", ""), ("linear_eval", "sys.argv[1:] = ['--workdir=x', '--config.seed=-1']; ")):
+        code = program.format(name).replace("\ntry", f"\n{arguments}\ntry")
+        result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert "error: config." in result.stderr, result.stderr
+        assert result.stdout == "[]\n"

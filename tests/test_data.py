@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sidae_jax.data import DATASETS, builders, cache, decode, digits, load, prepare
+from sidae_jax import array_cache
+from sidae_jax.data import DATASETS, builders, decode, digits, load, prepare
 from sidae_jax.errors import UserError
 
 
@@ -189,7 +190,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(prepared, tmp_path, monk
 def test_the_cache_lies_in_the_home_folder(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache.folder() == pathlib.Path("/home/somebody/.cache/sidae_jax")
+    assert array_cache.user_folder() == pathlib.Path("/home/somebody/.cache/sidae_jax")
 
 
 def test_a_prepared_folder_is_only_read(prepared, tmp_path):

@@ -27,8 +27,8 @@ from sidae_jax.evaluation.supervised import accuracy
 from sidae_jax.files import write_text
 from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
-from sidae_jax.report import results as report_results
-from sidae_jax.report import runs as report_runs
+from sidae_jax.report import run_index as report_runs
+from sidae_jax.report import summaries as report_results
 from sidae_jax.runs import checkpoint
 
 PRETRAINING = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
@@ -205,7 +205,7 @@ def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsy
     assert projector["features"] == "projector"
     assert lines_of(workdir / "eval" / "linear-digits-1-projector-seed0.jsonl") == [projector]
     write_text(workdir / "config.json", json.dumps({"config": PRETRAINING.to_dict()}))
-    rows = report_results.read(report_runs.runs(workdir))
+    rows = report_results.read(report_runs.find_runs(workdir))
     settings = "batch_size = 16, epochs = 5"
     assert sorted(row.task.settings for row, *_ in rows) == [settings, f"{settings}, features = projector"]
     assert "features of the projector" in capsys.readouterr().out

@@ -74,5 +74,5 @@ def test_what_it_cannot_measure_is_refused(tmp_path):
         evaluate(online(), without)
     settings = pretraining("simsiam", "digits", width=4, d_hid=32)
     other = str(save(tmp_path / "simsiam", settings, make_method(settings, None)))
-    with pytest.raises(UserError, match=r"protocol=online needs .* which simsiam has not: give a run of ae, vae"):
+    with pytest.raises(UserError, match=r"protocol=online needs .* which simsiam does not have: give a run of ae, vae"):
         evaluate(online(), other)

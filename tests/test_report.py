@@ -1,4 +1,4 @@
-"""The report: means and errors by hand, the papers' figures, and the pages, from result files alone."""
+"""Checks the report against means and errors computed by hand and the papers' numbers, from result files alone."""
 
 import base64
 import dataclasses
@@ -18,10 +18,9 @@ from PIL import Image
 
 from sidae_jax import cli
 from sidae_jax.evaluation import picture_file
-from sidae_jax.methods import METHOD_KEYS
-from sidae_jax.report import figures, pictures, reference, results, tables, training
-from sidae_jax.report.runs import Pretraining, Run
-from sidae_jax.report.runs import runs as runs_in
+from sidae_jax.report import curves, image_figures, pages, published, reference, summaries, tables, training_curves
+from sidae_jax.report.run_index import Pretraining, Run, find_runs
+from sidae_jax.settings import METHOD_SETTINGS
 
 ROOT = pathlib.Path(__file__).parent.parent
 ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
@@ -32,7 +31,7 @@ ACCURACIES = {  # of seeds 0, 1, 2 at steps 0, 20, 40
 
 
 def write_config(run, method, dataset="cifar10", **changes):
-    """As a run has it, with the settings of the data set's config file but for the changes."""
+    """Writes a run's config.json: the data set's config file with the changes."""
     views = {key.partition(".")[2]: changes.pop(key) for key in list(changes) if key.startswith("views.")}
     config = cli.load_config(f"{ROOT}/configs/{dataset}.py:{method}", ()).to_dict() | changes
     run.mkdir(parents=True, exist_ok=True)
@@ -41,7 +40,7 @@ def write_config(run, method, dataset="cifar10", **changes):
 
 
 def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
-    """One result a step, of the linear probe on CIFAR-10 but for the changes."""
+    """Writes one result per step, of the linear probe on CIFAR-10 except for the changes."""
     record = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50_000, "n_test": 10_000}
     (run / "eval").mkdir(exist_ok=True)
     lines = [
@@ -52,24 +51,23 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
 
 
 def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
-    """Of the linear probe on CIFAR-10 after SidAE with the published settings, but for the changes."""
+    """Returns a summary of a linear probe on CIFAR-10 after SidAE, at the published settings but for the changes."""
     task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
     task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labeled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
     run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
-    measured = results.Measured(results.Task(**task), Pretraining(**run), step, epoch)
-    return results.Summary(measured, seeds, mean, error)
+    measured = summaries.Measured(summaries.Task(**task), Pretraining(**run), step, epoch)
+    return summaries.Summary(measured, seeds, mean, error)
 
 
 def by_name(table):
-    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    return {row["pre-training"]: row for row in rows if row["on"] != "stl10"}
+    return {row.pretraining: row for row in table.rows if row.dataset != "stl10"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What a sweep leaves, but for its checkpoints."""
+    """Returns a folder with what a sweep leaves, except for checkpoints."""
     folder = tmp_path_factory.mktemp("runs")
     for (method, w), seeds in ACCURACIES.items():
         for seed, accuracies in enumerate(seeds):
@@ -88,12 +86,12 @@ def folder(tmp_path_factory):
 
 
 def color(kind, i):
-    """Of one kind of picture of the image i, not close to that of another."""
+    """Returns a color for each kind of picture and each image i, far from the others."""
     return np.array([60 * kind, 20 * i, 100 + 30 * (i % 2)])
 
 
 def colored(reconstructed):
-    """Pictures of one color each: kind 0 are the images, 1 and 2 their views, 3 and 4 the reconstructions."""
+    """Returns pictures of one color each: kind 0 are images, 1 and 2 their views, 3 and 4 their reconstructions."""
 
     def pictures_of(kind, n=8):
         return np.array([np.full((32, 32, 3), color(kind, i)) for i in range(n)], np.uint8).reshape(n, 32, 32, 3)
@@ -114,7 +112,8 @@ TITLE = "linear probe on cifar10, 100% of the labels (50 images), 30 test images
 
 def test_means_and_standard_errors(folder):
     found = {
-        (s.measured.pretraining.label, s.measured.step): s for s in results.summarize(results.read(runs_in(folder)))
+        (s.measured.pretraining.label, s.measured.step): s
+        for s in summaries.summarize(summaries.read(find_runs(folder)))
     }
     assert len(found) == 9
     last = found["cifar10-sidae-w0.5", 40]
@@ -125,21 +124,21 @@ def test_means_and_standard_errors(folder):
 
 
 def test_the_table_has_ours_beside_the_published_and_empty_cells_for_what_was_not_run(folder):
-    (table,) = tables.tables(results.summarize(results.read(runs_in(folder))))
+    (table,) = tables.accuracy_tables(summaries.summarize(summaries.read(find_runs(folder))))
     assert table.title == TITLE
-    on_cifar10 = [row for row in table.rows if row[1] == "cifar10"]  # others: published pre-training on STL-10
-    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in on_cifar10}
+    on_cifar10 = [row for row in table.rows if row.dataset == "cifar10"]  # others: published pre-training on STL-10
+    rows = {row.pretraining: row for row in on_cifar10}
     assert len(rows) == len(on_cifar10) == len(table.rows) - (3 + 5)
     ours = rows["cifar10-sidae-w0.5"]
-    assert (ours["ours, %"], ours["seeds"], ours["epochs"]) == ("63.00 (2.08)", "3", "2 of 200")
-    assert (ours["published, %"], ours["untrained, %"]) == ("64.75 (0.27) [1] / 64.75 (0.27) [1]", "20.00 (0.00)")
-    assert rows["cifar10-sidae-w0.25"]["ours, %"] == "50.00"
-    assert rows["cifar10-sidae-w0.25"]["published, %"] == "66.14 (0.18) [1]"
-    assert table.notes[0] == tables.SCALE
-    assert rows["cifar10-simsiam"]["published in"] == "paper, Table 1"
-    assert (rows["dae"]["ours, %"], rows["dae"]["published, %"]) == ("", "57.44 (0.31)")
-    assert (rows["sidae, w = 0.125"]["ours, %"], rows["sidae, w = 0.125"]["published, %"]) == ("", "66.20 (0.31)")
-    text = tables.markdown(table)
+    assert (ours.accuracy, ours.seeds, ours.epochs) == ("63.00 (2.08)", "3", "2 of 200")
+    assert (ours.published, ours.untrained_accuracy) == ("64.75 (0.27) [1] / 64.75 (0.27) [1]", "20.00 (0.00)")
+    assert rows["cifar10-sidae-w0.25"].accuracy == "50.00"
+    assert rows["cifar10-sidae-w0.25"].published == "66.14 (0.18) [1]"
+    assert table.notes[0] == tables.SCALE_NOTE
+    assert rows["cifar10-simsiam"].source == "paper, Table 1"
+    assert (rows["dae"].accuracy, rows["dae"].published) == ("", "57.44 (0.31)")
+    assert (rows["sidae, w = 0.125"].accuracy, rows["sidae, w = 0.125"].published) == ("", "66.20 (0.31)")
+    text = pages.markdown_table(table)
     assert text.splitlines()[4].startswith(
         r"| cifar10-sidae-w0.25 | cifar10 | train\[:64\] | 2 of 200 | 512 | w = 0.25 | 1 | 50.00 | 20.00 |"
     )
@@ -158,62 +157,62 @@ def test_a_run_of_the_published_settings_alone_has_the_published_figure():
         summary(label="few", **whole, images="train[:10240]"),
         summary(label="small", **whole, batch_size=256),
     ]
-    (table,) = tables.tables(runs)
+    (table,) = tables.accuracy_tables(runs)
     rows = by_name(table)
-    figures = {name: rows[name]["published, %"] for name in ("a", "b", "c", "lr", "short", "begun", "few", "small")}
+    figures = {name: rows[name].published for name in ("a", "b", "c", "lr", "short", "begun", "few", "small")}
     exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
     assert figures == {"a": exact, "b": "", "c": exact, "lr": "", **dict.fromkeys(("short", "begun"), scaled)} | {
         **dict.fromkeys(("few", "small"), scaled)
     }
-    assert table.notes[0] == tables.SCALE
+    assert table.notes[0] == tables.SCALE_NOTE
     assert "dae" not in rows  # no row of its own beside
-    assert (rows["b"]["other settings"], rows["lr"]["other settings"]) == ("d_hid = 512", "lr = 1")
-    assert (rows["short"]["epochs"], rows["begun"]["epochs"]) == ("100", "100 of 200")
-    (table,) = tables.tables([runs[3]])
-    assert by_name(table)["dae"]["published, %"] == exact  # beside no run: a row of its own
-    (table,) = tables.tables([summary(label="a", **whole, task_n_test=5000)])
-    assert by_name(table)["a"]["published, %"] == scaled
+    assert (rows["b"].other_settings, rows["lr"].other_settings) == ("d_hid = 512", "lr = 1")
+    assert (rows["short"].epochs, rows["begun"].epochs) == ("100", "100 of 200")
+    (table,) = tables.accuracy_tables([runs[3]])
+    assert by_name(table)["dae"].published == exact  # beside no run: a row of its own
+    (table,) = tables.accuracy_tables([summary(label="a", **whole, task_n_test=5000)])
+    assert by_name(table)["a"].published == scaled
 
 
 def test_the_notes_of_sources_and_of_the_papers_own_contradictions():
     report = {"d_hid": 128, "w": None, "method": "ae", "epochs": 150, "batch_size": 256, "epoch": 150.0}
     supervised = report | {"method": "supervised", "d_hid": None}
     for changes, figure in ((supervised | {"task_protocol": "online"}, "83.20"), (report, "55.60")):
-        (table,) = tables.tables([summary(**{"task_protocol": "mlp", **changes})])
-        assert by_name(table)["a"]["published, %"] == f"{figure} [1]"
+        (table,) = tables.accuracy_tables([summary(**{"task_protocol": "mlp", **changes})])
+        assert by_name(table)["a"].published == f"{figure} [1]"
         for part in ("two-layer MLP on frozen", "released code", "measures only the classifier trained on the way"):
             assert part in table.notes[0]
-        assert table.notes[0].endswith("see 'What differs from the report's code' in the README")
-    assert f"\\[1\\] {table.notes[0]}" in tables.markdown(table)
-    assert f"<p>[1] {table.notes[0].replace(chr(39), '&#x27;')}</p>" in tables.page(table)
+        assert table.notes[0].endswith("see 'What differs from the report's code' in docs/experiments.md")
+    assert f"\\[1\\] {table.notes[0]}" in pages.markdown_table(table)
+    assert f"<p>[1] {table.notes[0].replace(chr(39), '&#x27;')}</p>" in pages.html_table(table)
     fashion = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
-    (table,) = tables.tables([summary(**fashion)])
-    assert by_name(table)["a"]["published, %"] == "88.78 (0.12) [1] / 88.63 (0.12)"
+    (table,) = tables.accuracy_tables([summary(**fashion)])
+    assert by_name(table)["a"].published == "88.78 (0.12) [1] / 88.63 (0.12)"
     assert "w = 0.75" in table.notes[0]
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "mnist", "fashion_mnist", "stl10"])
 def test_the_reference_is_the_config_file(dataset, tmp_path):
-    for method in METHOD_KEYS:
+    for method in METHOD_SETTINGS:
         write_config(tmp_path / method, method, dataset)
-        (run,) = runs_in(tmp_path / method)
+        (run,) = find_runs(tmp_path / method)
         of_file = json.loads((tmp_path / method / "config.json").read_text())["config"]
-        published = reference.reference(method, dataset)
+        settings = reference.published_settings(method, dataset)
         assert run.pretraining.settings == tables.settings_of(run.pretraining) == ""
         for key in ("w", "d_hid", "train_split", "epochs", "batch_size"):
-            assert published.get(key) == of_file.get(key)
+            assert settings.get(key) == of_file.get(key)
 
 
 def test_other_settings_are_named(tmp_path):
     changes = {"lr": 1.0, "stem": "cifar", "views.hue": 0.3, "views.crop_scale": [0.08, 1.0], "data_dir": "/x"}
     write_config(tmp_path, "sidae", **changes, log_every=3, w=0.25, seed=4)
-    (run,) = runs_in(tmp_path)
+    (run,) = find_runs(tmp_path)
     assert run.pretraining.settings == "lr = 1, stem = cifar, crop_scale = [0.08, 1.0], hue = 0.3"
     assert tables.settings_of(run.pretraining) == f"w = 0.25, {run.pretraining.settings}"
     config = json.loads((tmp_path / "config.json").read_text())
     del config["config"]["momentum"]  # unlike that of a run of this program
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert "momentum = missing" in runs_in(tmp_path)[0].pretraining.settings
+    assert "momentum = missing" in find_runs(tmp_path)[0].pretraining.settings
 
 
 def test_several_probes_of_one_pretraining_count_as_one(tmp_path):
@@ -224,7 +223,7 @@ def test_several_probes_of_one_pretraining_count_as_one(tmp_path):
             write_results(tmp_path / f"seed{seed}", [accuracy], [40], f"probe{number}", seed=number)
 
     def last():
-        (found,) = results.summarize(results.read(runs_in(tmp_path)))
+        (found,) = summaries.summarize(summaries.read(find_runs(tmp_path)))
         return found.seeds, found.mean, found.standard_error
 
     means = [61.0, 71.0, 50.0]
@@ -238,11 +237,11 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     for seed, lr in ((0, 0.03), (1, 0.03), (2, 0.3)):
         write_config(tmp_path / f"seed{seed}", "sidae", seed=seed, lr=lr)
         write_results(tmp_path / f"seed{seed}", [0.2, 0.4, 0.6])
-    (table,) = tables.tables(results.summarize(results.read(runs_in(tmp_path))))
-    found = {row[5]: row[6:10] for row in table.rows if row[0] == tmp_path.name}
-    assert {settings: cells[0] for settings, cells in found.items()} == {"": "2", "lr = 0.3": "1"}
-    assert (found[""][3] != "", found["lr = 0.3"][3]) == (True, "")
-    (svg,) = figures.accuracy_by_epoch(results.summarize(results.read(runs_in(tmp_path)))).values()
+    (table,) = tables.accuracy_tables(summaries.summarize(summaries.read(find_runs(tmp_path))))
+    found = {row.other_settings: row for row in table.rows if row.pretraining == tmp_path.name}
+    assert {settings: row.seeds for settings, row in found.items()} == {"": "2", "lr = 0.3": "1"}
+    assert (found[""].published != "", found["lr = 0.3"].published) == (True, "")
+    (svg,) = curves.accuracy_by_epoch(summaries.summarize(summaries.read(find_runs(tmp_path)))).values()
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 
 
@@ -250,10 +249,10 @@ def test_of_two_folders_with_the_same_name_and_seed_the_first_counts(tmp_path, c
     for run, accuracy in ((tmp_path / "a", 0.5), (tmp_path / "a" / "seed0", 0.9), (tmp_path / "a" / "seed1", 0.7)):
         write_config(run, "sidae", seed=int(run.name == "seed1"))
         write_results(run, [accuracy], [40])
-    (found,) = results.summarize(results.read(runs_in(tmp_path)))
+    (found,) = summaries.summarize(summaries.read(find_runs(tmp_path)))
     assert (found.seeds, found.mean) == (2, pytest.approx(60))
-    assert f"{tmp_path}/a/seed0 has the name, seed and settings of {tmp_path}/a: it is left out" in caplog.text
-    assert caplog.text.count("left out") == 1
+    assert f"{tmp_path}/a/seed0 has the same name, seed and settings as {tmp_path}/a and is skipped" in caplog.text
+    assert caplog.text.count("skipped") == 1
 
 
 def test_features_of_the_projector_are_kept_apart(tmp_path):
@@ -261,7 +260,7 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.5], [40], "a")
     write_results(tmp_path, [0.6], [40], "b", features="backbone")
     write_results(tmp_path, [0.9], [40], "c", features="projector")
-    found = {s.measured.task.settings: s.mean for s in results.summarize(results.read(runs_in(tmp_path)))}
+    found = {s.measured.task.settings: s.mean for s in summaries.summarize(summaries.read(find_runs(tmp_path)))}
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
@@ -274,9 +273,9 @@ def test_results_of_other_splits_or_labeled_rows_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.4], [40], "last", **whole | {"train_split": "train[-50000:]"})
 
     def found():
-        made = tables.tables(results.summarize(results.read(runs_in(tmp_path))))
-        cells = {table.title: dict(zip(table.header, table.rows[0], strict=True)) for table in made}
-        return {title: (row["ours, %"], row["published, %"]) for title, row in cells.items()}
+        made = tables.accuracy_tables(summaries.summarize(summaries.read(find_runs(tmp_path))))
+        first = {table.title: table.rows[0] for table in made}
+        return {title: (row.accuracy, row.published) for title, row in first.items()}
 
     start = "linear probe on cifar10, 100% of the labels"
     exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
@@ -294,13 +293,12 @@ def test_results_of_other_splits_or_labeled_rows_are_kept_apart(tmp_path):
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
     changes = {"step": 0, "epoch": 0.0, "settings": "lr = 1, stem = cifar", "task_protocol": "finetune"}
     runs = [summary(98.5, seeds=2, error=0.5, **changes), summary(90.0, dataset="stl10", **changes)]
-    (table,) = tables.tables(runs)
+    (table,) = tables.accuracy_tables(runs)
     for row, dataset, ours in zip(table.rows, ("cifar10", "stl10"), ("98.50 (0.50)", "90.00"), strict=True):
-        cells = dict(zip(table.header, row, strict=True))
         # whose normalization it has
-        assert (cells["pre-training"], cells["on"]) == ("supervised, from scratch", dataset)
-        assert (cells["ours, %"], cells["images"]) == (ours, "")
-        assert cells["other settings"] == "stem = cifar"  # the learning rate was the pre-training's
+        assert (row.pretraining, row.dataset) == ("supervised, from scratch", dataset)
+        assert (row.accuracy, row.images) == (ours, "")
+        assert row.other_settings == "stem = cifar"  # the learning rate was the pre-training's
 
 
 TABLE_1 = """
@@ -326,7 +324,7 @@ stl10 cifar10      64.12 (0.40) 65.42 (0.16) 65.18 (0.19) 63.33 (0.15) 61.59 (0.
 
 
 def of_the_paper(source, table, columns):
-    """The cells of a table of the paper; its second column is a fraction of the labels, or what is evaluated on."""
+    """Yields the cells of a table of the paper; its second column is a label fraction or the evaluated data set."""
     for line in table.strip().splitlines():
         dataset, second, *cells = line.split()
         on, fraction = (dataset, float(second)) if second[0] in "01" else (second, 1.0)
@@ -346,13 +344,12 @@ def test_the_published_figures_are_those_of_the_papers():
     for on, row in report.items():
         for method, accuracy in zip(("ae", "vae", "simclr", "supervised"), row, strict=True):
             wanted.append(("report, Table 1", on, method, None, on, 1.0, accuracy, None))
-    keys = ("pretrained_on", "method", "w", "evaluated_on", "label_fraction", "accuracy", "standard_error")
-    rows = tables.published()
-    found = [(row["source"], *(row[key] for key in keys)) for row in rows]
+    rows = published.published_accuracies()
+    found = [row[:4] + row[5:9] for row in rows]
     assert sorted(map(str, found)) == sorted(map(str, wanted))
     for row in rows:  # the report's supervised network is measured by its own classifier
-        of_report = "online" if row["method"] == "supervised" else "mlp"
-        assert row["protocol"] == (of_report if row["source"].startswith("report") else "linear")
+        of_report = "online" if row.method == "supervised" else "mlp"
+        assert row.protocol == (of_report if row.source.startswith("report") else "linear")
 
 
 def texts(svg):
@@ -360,13 +357,13 @@ def texts(svg):
 
 
 def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
-    summaries = results.summarize(results.read(runs_in(folder)))
-    ((title, svg),) = figures.accuracy_by_epoch(summaries).items()
+    summarized = summaries.summarize(summaries.read(find_runs(folder)))
+    ((title, svg),) = curves.accuracy_by_epoch(summarized).items()
     assert title == TITLE
     labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
     assert labels <= set(texts(svg))
     assert "epochs of pre-training on cifar10 (0: untrained)" in texts(svg)
-    ((title, svg),) = figures.accuracy_by_weight(summaries).items()
+    ((title, svg),) = curves.accuracy_by_weight(summarized).items()
     assert title.startswith("The weight w: linear probe")
     assert {"ours, pre-trained on cifar10; epoch 2 of 200", "published: 200 epochs, all images, five seeds"} <= set(
         texts(svg)
@@ -375,8 +372,8 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
     for number, text in enumerate(("", '{"step": 1, "epoch": 0.1, "lo')):  # runs that have just begun
         write_config(folder / f"cifar10-dae{number}" / "seed0", "dae")
         (folder / f"cifar10-dae{number}" / "seed0" / "metrics.jsonl").write_text(text)
-    curves = training.training_curves(runs_in(folder))
-    assert [title.partition(" ")[0] for title in curves] == ["Loss", "Collapse"]
+    drawn = training_curves.training_curves(find_runs(folder))
+    assert [title.partition(" ")[0] for title in drawn] == ["Loss", "Collapse"]
 
 
 PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test images"
@@ -385,7 +382,7 @@ PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test 
 @pytest.mark.parametrize(("steps", "drawn"), [((0, 20), 0), ((20,), 0), ((10, 20), 1), ((0, 10, 20), 1)])
 def test_a_curve_by_epoch_needs_two_checkpoints_beside_the_untrained(steps, drawn):
     runs = [summary(step=step, epoch=10.0 * step, task_protocol="online") for step in steps]
-    assert len(figures.accuracy_by_epoch(runs)) == drawn
+    assert len(curves.accuracy_by_epoch(runs)) == drawn
 
 
 def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
@@ -394,21 +391,21 @@ def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_severa
 
     runs = [run("sidae", 0.5, d, step, d / 100 + step) for d in (512, 1024, 2048) for step in (0, 10, 20)]
     runs += [run("simsiam", None, d, 20, 40.0) for d in (512, 2048)] + [run("dae", None, 2048, 20, 30.0)]
-    ((title, svg),) = figures.accuracy_by_dimension(runs).items()
+    ((title, svg),) = curves.accuracy_by_dimension(runs).items()
     assert title == f"The dimension d: {PLAIN}"
     assert {"512", "1024", "2048", "sidae, w = 0.5", "simsiam"} <= set(texts(svg))
     assert "dae" not in texts(svg)
-    assert not figures.accuracy_by_weight(runs)  # one w alone
+    assert not curves.accuracy_by_weight(runs)  # one w alone
 
 
 def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkeypatch):
-    drawn, draw = [], figures._draw
+    drawn, draw = [], curves._draw
 
     def draw_and_tell(axes, points, label, *style):
         drawn.append((label, points))
         draw(axes, points, label, *style)
 
-    monkeypatch.setattr(figures, "_draw", draw_and_tell)
+    monkeypatch.setattr(curves, "_draw", draw_and_tell)
 
     def run(name, w, **changes):
         return summary(label=name, w=w, **changes)
@@ -417,7 +414,7 @@ def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkey
     runs += [run("d", 0.25, mean=4.0, settings="lr = 1"), run("e", 0.5, mean=5.0, settings="lr = 1")]
     runs += [run("f", 0.75, mean=6.0, images="train[:64]"), run("g", 0.75, mean=7.0, epoch=100.0)]
     runs += [summary(8.0, label="s", method="simsiam", w=None)]
-    figures.accuracy_by_weight(runs)
+    curves.accuracy_by_weight(runs)
     found = {label: [(x, s.mean) for x, s in points] for label, points in drawn}
     ours = "ours, pre-trained on cifar10"
     assert found == {ours: [(0.0, 8.0), (0.25, 1.0), (0.5, 2.0)], f"{ours}; lr = 1": [(0.25, 4.0), (0.5, 5.0)]}
@@ -425,7 +422,7 @@ def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkey
     assert caplog.text.count("have the same settings") == 1
 
     drawn.clear()
-    figures.accuracy_by_dimension(
+    curves.accuracy_by_dimension(
         [
             summary(d / 100, label=f"{name}{d}", d_hid=d, **changes)
             for d in (512, 1024)
@@ -442,7 +439,7 @@ RUNS = {"plain": {}, "again": {}, "other": {"settings": "stem = cifar"}}
 
 def test_no_published_curve_beside_runs_of_other_settings_alone():
     runs = [summary(label=str(w), w=w, settings="lr = 1") for w in (0.25, 0.5)]
-    (svg,) = figures.accuracy_by_weight(runs).values()
+    (svg,) = curves.accuracy_by_weight(runs).values()
     assert not [text for text in texts(svg) if "published" in text]
 
 
@@ -454,7 +451,7 @@ def test_the_supervised_line_is_of_the_same_task_and_labels():
     probes = [run("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
     scratch = [run("finetune", 0.01, 0, 35.0), run("finetune", 0.01, 0, 30.0, "epochs = 3")]
     scratch += [run("finetune", 1.0, 0, 35.0, dataset="stl10"), run("finetune", 1.0, 0, 35.0, task_n_test=5)]
-    one, all_labels = figures.accuracy_by_epoch([*probes, *scratch]).values()
+    one, all_labels = curves.accuracy_by_epoch([*probes, *scratch]).values()
     assert {"supervised, from scratch", "supervised, from scratch (epochs = 3)"} <= set(texts(one))
     assert not [text for text in texts(all_labels) if "from scratch" in text]
 
@@ -467,7 +464,7 @@ def test_settings_that_are_not_the_protocols_defaults_are_named_and_kept_apart(t
     for fraction, settings in ((1.0, defaults), (0.01, {**defaults, "epochs": 3, "lr": 0.1})):
         record = {**common, "label_fraction": fraction, "accuracy": 0.5, "finetune": settings}
         (tmp_path / "eval" / f"{fraction}.jsonl").write_text(json.dumps(record))
-    titles = [table.title for table in tables.tables(results.summarize(results.read(runs_in(tmp_path))))]
+    titles = [table.title for table in tables.accuracy_tables(summaries.summarize(summaries.read(find_runs(tmp_path))))]
     assert [title.partition(" (")[0] for title in titles] == [
         "fine-tuning on cifar10, 1% of the labels, epochs = 3, lr = 0.1",
         "fine-tuning on cifar10, 100% of the labels",
@@ -481,9 +478,9 @@ def test_a_transfer_has_a_figure_of_its_own():
         for w in (0.25, 0.5)
         for step in (0, 10, 20)
     ]
-    assert list(figures.accuracy_by_epoch(runs)) == [PLAIN, f"{PLAIN}, pre-trained on stl10"]
+    assert list(curves.accuracy_by_epoch(runs)) == [PLAIN, f"{PLAIN}, pre-trained on stl10"]
     by_weight = [f"The weight w: {PLAIN}, d = 2048", f"The weight w: {PLAIN}, pre-trained on stl10, d = 2048"]
-    assert list(figures.accuracy_by_weight(runs)) == by_weight
+    assert list(curves.accuracy_by_weight(runs)) == by_weight
 
 
 def embedded(svg):
@@ -493,22 +490,22 @@ def embedded(svg):
 
 
 def middles(mosaic, rows, columns):
-    """The color in the middle of each of the pictures."""
+    """Returns the color in the middle of each picture."""
     height, width = (np.array(mosaic.shape[:2]) + 2) / (rows, columns)
     places = [[(int(height * (i + 0.45)), int(width * (j + 0.45))) for j in range(columns)] for i in range(rows)]
     return np.array([[mosaic[place] for place in row] for row in places])
 
 
 def test_the_pictures_stand_beside_their_labels(folder):
-    seen = pictures.read(runs_in(folder))
+    seen = image_figures.read(find_runs(folder))
     assert [run.name for run, _ in seen] == ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam"]
     assert {run.seed for run, _ in seen} == {0}
-    ((title, svg),) = pictures.augmentations(seen).items()
+    ((title, svg),) = image_figures.augmentations(seen).items()
     assert title == "Augmentations of cifar10"
     assert texts(svg) == ["image", "first view", "second view"]
     wanted = [[color(kind, i) for i in range(8)] for kind in (0, 1, 2)]
     np.testing.assert_array_equal(middles(embedded(svg), 3, 8), wanted)
-    ((title, svg),) = pictures.reconstructions(seen).items()
+    ((title, svg),) = image_figures.reconstructions(seen).items()
     runs = ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5"]  # the third has no decoder
     of_images, of_views = ([f"{run}, epoch 2, of the {what}" for run in runs] for what in ("image", "view"))
     assert " ".join(texts(svg)) == " ".join(["image", *of_images, "view", *of_views])  # long labels have two lines
@@ -517,16 +514,16 @@ def test_the_pictures_stand_beside_their_labels(folder):
 
 
 def test_the_projection_has_a_panel_a_run_and_its_classes(folder):
-    found = pictures.read(runs_in(folder))
-    ((title, svg),) = pictures.projections(found).items()
+    found = image_figures.read(find_runs(folder))
+    ((title, svg),) = image_figures.projections(found).items()
     assert title == "t-SNE of the features of 30 test images of cifar10"
     names = ("cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam")
     assert sorted(texts(svg)) == sorted(["bird", "cat", "dog", *(f"{name}, seed 0, epoch 2" for name in names)])
-    (svg,) = pictures.projections([*found, found[0]]).values()
+    (svg,) = image_figures.projections([*found, found[0]]).values()
     assert len(re.findall(r'<g id="axes_\d+">', svg)) == 4  # no empty ones in the second row
 
 
-def test_a_corrupt_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
+def test_a_corrupt_picture_file_is_skipped_with_a_warning(tmp_path, caplog):
     picture_file.write(tmp_path / "whole.npz", colored(8))
     whole = (tmp_path / "whole.npz").read_bytes()
     middle = len(whole) // 2
@@ -537,8 +534,8 @@ def test_a_corrupt_picture_file_is_left_out_with_a_warning(tmp_path, caplog):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     runs = [Run(summary().measured.pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
-    assert pictures.read(runs) == []
-    assert caplog.text.count("is corrupt and left out") == 4
+    assert image_figures.read(runs) == []
+    assert caplog.text.count("is corrupt and skipped") == 4
 
 
 def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
@@ -546,7 +543,7 @@ def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
         write_config(tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}", "dae", seed=seed)
 
     def names(*parts):
-        return [run.name for run in runs_in(tmp_path.joinpath("sweep", *parts))]
+        return [run.name for run in find_runs(tmp_path.joinpath("sweep", *parts))]
 
     assert names() == names("cifar10-dae") == ["cifar10-dae"] * 2
     assert names("cifar10-dae", "seed1") == ["cifar10-dae"]
@@ -556,7 +553,7 @@ HOSTILE = r"x$\frac$ <script>alert(1)<\script> | `a` [b](javascript:c) *d* _e_"
 
 
 def hostile_runs(folder):
-    """Runs and files that are none; returns those that the warnings have to name."""
+    """Writes corrupt runs and files; returns those that the warnings have to name."""
     named = []
     config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
     bad = {"method": "magic", "w": "half", "seed": True, "dataset": ["cifar10"], "epochs": 2.5, "d_hid": None}
@@ -634,8 +631,8 @@ def test_the_report_of_a_good_run_beside_hostile_ones_is_as_without_them(folder,
         assert (alone / file).read_bytes() == (beside / file).read_bytes(), file
 
 
-def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
-    """A run with a hostile name, data set and settings: each stands in the pages and figures as it is."""
+def test_hostile_names_are_shown_and_have_no_effect(tmp_path):
+    """The pages and figures show a hostile name, data set and settings literally."""
     for number, name in enumerate(("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", "b\udcffad\x01")):
         run = tmp_path / "runs" / name / "seed0"
         config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
@@ -684,20 +681,20 @@ def test_what_names_hold_is_shown_and_does_nothing(tmp_path):
     assert r"x\\n\\n# Injected \| a = \\ud800" in table
     assert "y" * 37 + "... = 1" in table
     assert "y" * 38 not in table
-    assert "fashion_mnist" in tables.markdown_text("fashion_mnist")  # nothing special in it
+    assert "fashion_mnist" in pages.markdown_text("fashion_mnist")  # nothing special in it
 
 
 def test_a_table_fits_a_page_of_1200_pixels():
-    """By what can not be broken: the style lets a browser break all else, and anything in long words."""
+    """Adds up the widest parts that a browser cannot break; the style lets it break long words anywhere."""
     long = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
     long |= {"label": "fashion_mnist-sidae-w0.125-zero_init_residualTrue-train_splitunlabelled10240"}
     runs = [summary(63.0, seeds=5, error=1.0, epoch=175.0, **long, images="train[:10240]")]
     untrained = dataclasses.replace(runs[0].measured, step=0, epoch=0.0)
     runs.append(dataclasses.replace(runs[0], measured=untrained))
     runs += [summary(1.0, **long | {"label": "x" * 200}, settings=f"zero_init_residual = True, stem = {'y' * 40}")]
-    (table,) = tables.tables(runs)
-    rows = re.findall(r"<tr>(.*?)</tr>", tables.page(table), re.DOTALL)
-    widest = [0] * len(table.header)
+    (table,) = tables.accuracy_tables(runs)
+    rows = re.findall(r"<tr>(.*?)</tr>", pages.html_table(table), re.DOTALL)
+    widest = [0] * len(tables.HEADER)
     for row in rows:
         cells = re.findall(r'<t[dh](?: class="(\w+)")?>(.*?)</t[dh]>', row)
         assert len(cells) == len(widest) == 11
@@ -736,7 +733,7 @@ def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path
     assert '<td class="short">63.00 (2.08)</td>' in page
 
 
-def test_a_folder_without_results_is_told(tmp_path):
+def test_a_folder_without_results_is_reported(tmp_path):
     ended = report(f"--workdir={tmp_path}")  # without a --workdir: tests/test_default_workdir.py
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")

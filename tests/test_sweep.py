@@ -1,4 +1,4 @@
-"""Experiments as commands, and a sweep of real processes: a failing run, a continuation, a kill."""
+"""Checks the commands of experiments, and a sweep of real processes: a failing run, a continuation, a kill."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from sidae_jax import cli, experiments
 from sidae_jax.config import validate
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.experiments import Experiment, Pretraining
-from sidae_jax.report import tables
+from sidae_jax.report.published import published_accuracies
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "configs" / "experiments").glob("*.py"))
@@ -35,7 +35,7 @@ def test_every_command_of_every_experiment_has_a_valid_config(path, scale):
 
 
 def test_the_experiment_of_the_readme(tmp_path):
-    (code,) = re.findall(r'```python\n(""".*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r'```python\n(""".*?)```', (ROOT / "docs" / "experiments.md").read_text(), re.DOTALL)
     (tmp_path / "mine.py").write_text(code)
     check_commands(load(tmp_path / "mine.py"), "paper")
 
@@ -66,12 +66,12 @@ CIFAR10, FASHION, MNIST, STL10 = "cifar10", "fashion_mnist", "mnist", "stl10"
 
 
 def itself(datasets, methods, fractions, protocol="linear"):
-    """Pre-trained and evaluated on the same data set."""
+    """Returns a grid that is pre-trained and evaluated on the same data set."""
     return {(on, *method, protocol, on, f) for on in datasets for method in methods for f in fractions}
 
 
 def from_stl10(methods):
-    """Pre-trained on STL-10, evaluated on it and on CIFAR-10 with all labels (4.2, Table 1)."""
+    """Returns a grid pre-trained on STL-10, evaluated on it and on CIFAR-10 with all labels (4.2, Table 1)."""
     return {(STL10, *method, "linear", on, 1.0) for method in methods for on in (STL10, CIFAR10)}
 
 
@@ -104,7 +104,7 @@ def as_given(changes):
 
 
 def measured(path):
-    """(what, the two resolved configs, whether of the untrained backbone alone) of each evaluation of an experiment."""
+    """Yields (what, both configs, whether only the untrained backbone) for each evaluation of an experiment."""
     for run, evaluations in load(path).runs:
         config = cli.load_config(f"{ROOT}/configs/{run.dataset}.py:{run.method}", as_given(run.changes))
         for evaluation in evaluations:
@@ -116,7 +116,7 @@ def measured(path):
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_papers_grids(name):
-    """What is measured, after which pre-training: neither more nor less than in the paper, and each once."""
+    """Measures exactly what the paper measures, after the same pre-training, each once."""
     found = list(measured(ROOT / "configs" / "experiments" / f"{name}.py"))
     trained = [what for what, _, _, untrained_only in found if not untrained_only]
     assert set(trained) == GRIDS[name]
@@ -142,11 +142,13 @@ def test_the_grid_of_appendix_2():
     assert len(found) == 3 * 3 * 2
 
 
-def test_every_published_figure_is_of_an_experiment():
+def test_every_published_accuracy_belongs_to_an_experiment():
     measured_by_any = {what for path in EXPERIMENTS for what, *_ in measured(path)}
-    keys = ("pretrained_on", "method", "w", "protocol", "evaluated_on", "label_fraction")
-    figures = {tuple(row[key] for key in keys) for row in tables.published()}
-    assert figures - measured_by_any == set()
+    accuracies = {
+        (row.pretrained_on, row.method, row.w, row.protocol, row.evaluated_on, row.label_fraction)
+        for row in published_accuracies()
+    }
+    assert accuracies - measured_by_any == set()
 
 
 def test_different_changes_have_different_names():
@@ -204,7 +206,7 @@ def get_experiment():
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """A file beside the configs, as a user's would be: its first run fails."""
+    """Returns a user's experiment file beside the configs; its first run fails."""
     folder = tmp_path_factory.mktemp("project") / "configs"
     (folder / "experiments").mkdir(parents=True)
     for name in ("digits.py", "linear_eval.py"):
@@ -286,18 +288,18 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
     ("arguments", "message"),
     [
         (["--workdir=x"], "--experiment is missing"),
-        (["--experiment=configs/experiments/tabel1.py", "--workdir=x"], "names no file in"),
+        (["--experiment=configs/experiments/tabel1.py", "--workdir=x"], "is not a file in"),
         (["--experiment=configs/cifar10.py", "--workdir=x"], "defines no get_experiment"),
         (["--experiment=configs/experiments/table1.py"], "--workdir is missing"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--scale=smal"], "did you mean small"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=svhn"], "give a part of one of cifar10"),
-        (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"], "is no regular expression"),
-        (["--config=configs/digits.py", "--workdir=x"], "is no option of this program, which takes no config"),
-        (["--config.epochs=2", "--workdir=x"], "is no option of this program, which takes no config"),
-        (["--seed=2", "--workdir=x"], "--seed is no option of this program: did you mean --seeds?\n"),
+        (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"], "is not a regular expression"),
+        (["--config=configs/digits.py", "--workdir=x"], "is not an option of this program, which takes no config"),
+        (["--config.epochs=2", "--workdir=x"], "is not an option of this program, which takes no config"),
+        (["--seed=2", "--workdir=x"], "--seed is not an option of this program: did you mean --seeds?\n"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(arguments, message):
+def test_mistakes_are_answered_with_one_sentence(arguments, message):
     command = [sys.executable, "-m", "sidae_jax.sweep", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ended.returncode == 2

@@ -1,6 +1,6 @@
 """Appendix 2 of the paper: the dimension d of the latent space on CIFAR-10.
 
-The text does not say w, nor with which labels: here w = 0.5, and 1% and 100% of them.
+The text states neither w nor the fraction of the labels; this experiment uses w = 0.5 with 1% and 100% of them.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/d_hid.py --workdir=runs/d_hid
 """
@@ -9,6 +9,7 @@ from sidae_jax.experiments import Experiment, Pretraining, linear
 
 
 def get_experiment():
+    """Returns the three methods with three dimensions each, and their linear probes."""
     runs = [
         (Pretraining("cifar10", method, {"d_hid": d}), linear(0.01, 1.0))
         for method in ("sidae", "simsiam", "dae")

@@ -1,4 +1,4 @@
-"""Figure 5 of the paper: accuracy by pre-training epochs, MNIST and Fashion-MNIST, 1% of the labels.
+"""Figure 5 of the paper: accuracy by pre-training epochs on MNIST and Fashion-MNIST with 1% of the labels.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/figure5.py --workdir=runs/figure5
 """
@@ -7,6 +7,7 @@ from sidae_jax.experiments import Experiment, Pretraining, finetuning, linear
 
 
 def get_experiment():
+    """Returns the three methods on both data sets with linear probes, and the supervised baseline."""
     supervised = finetuning(0.01, untrained_only=True)
     runs = [
         (Pretraining(dataset, method), linear(0.01) + (supervised if method == "sidae" else []))

@@ -7,6 +7,7 @@ from sidae_jax.experiments import Experiment, Pretraining, finetuning, linear
 
 
 def get_experiment():
+    """Returns the three methods with linear probes on both data sets, and the supervised baselines."""
     on_cifar10 = {"dataset": "cifar10", "train_split": "train", "test_split": "test"}
     supervised = finetuning(1.0, untrained_only=True) + finetuning(1.0, untrained_only=True, **on_cifar10)
     transfers = linear(1.0) + linear(1.0, **on_cifar10)

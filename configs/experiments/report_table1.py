@@ -1,7 +1,7 @@
 """Table 1 of the report: a two-layer MLP on frozen features, and ResNet-18 trained with labels.
 
-With the settings of its released code, which are these methods' defaults. Beside the MLP trained afterward stands the
-classifier that the code trains on the way.
+The settings are those of its released code, which are the defaults of these methods. Besides the MLP, which is trained
+afterward, this experiment evaluates the classifier that the code trains during pre-training.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/report_table1.py --workdir=runs/report_table1
 """
@@ -10,6 +10,7 @@ from sidae_jax.experiments import Evaluation, Experiment, Pretraining
 
 
 def get_experiment():
+    """Returns the four methods on both data sets with an MLP probe and the online probe."""
     evaluations = [Evaluation("mlp_eval"), Evaluation("online_eval")]
     runs = [
         (Pretraining(dataset, method), evaluations)

@@ -1,6 +1,7 @@
 """Appendix A, Table 1 of the paper: the weight w on four data sets.
 
-CIFAR-10, Fashion-MNIST and MNIST with 1% and 100% of the labels; STL-10 evaluated on itself and CIFAR-10 with all.
+CIFAR-10, Fashion-MNIST and MNIST are evaluated with 1% and 100% of the labels. Pre-training on STL-10 is evaluated on
+STL-10 and CIFAR-10 with all labels.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/w_sweep.py --workdir=runs/w_sweep
 """
@@ -11,6 +12,7 @@ WEIGHTS = (0.125, 0.25, 0.5, 0.75, 0.875)
 
 
 def get_experiment():
+    """Returns SidAE with five weights on four data sets, with linear probes."""
     runs = [
         (Pretraining(dataset, "sidae", {"w": w}), linear(0.01, 1.0))
         for dataset in ("cifar10", "fashion_mnist", "mnist")

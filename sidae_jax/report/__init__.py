@@ -1,1 +1,1 @@
-"""Tables, curves and pictures from the files of runs, beside the papers' figures; no network is run here."""
+"""Tables and figures computed from the files of runs, beside the published accuracies; no network runs here."""

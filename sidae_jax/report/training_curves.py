@@ -1,4 +1,4 @@
-"""Curves of the pre-training, from the metrics.jsonl of runs."""
+"""Curves of pre-training, from the metrics.jsonl of runs."""
 
 import itertools
 import json
@@ -10,26 +10,25 @@ from typing import Any
 from absl import logging
 from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.report.figures import STYLES, finish, new_figure, plain
-from sidae_jax.report.runs import MOST_EPOCHS, Run, number, short
+from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
+from sidae_jax.report.run_index import MOST_EPOCHS, Run
+from sidae_jax.report.values import describe, number
 
-_DIVERGED = 1e30  # no axis shows much more
+_DIVERGED = 1e30  # an axis can hardly show more
+_TITLES = {
+    "loss": "Loss during pre-training, one line per seed (methods have different losses)",
+    "feature_std": "Collapse measure during pre-training, one line per seed (0: collapsed, 1: healthy)",
+}
 
 
 def training_curves(runs: Iterable[Run]) -> dict[str, str]:
-    """Title -> SVG: the loss, and the collapse measure feature_std, of every run by epoch, a line a seed."""
+    """Draws the loss and the collapse measure feature_std of every run by epoch; returns SVG by title."""
     logged = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
             logged.setdefault(run.name, []).append(records)
     figures = {}
-    shown = {
-        "loss": "Loss during pre-training, a line a seed (methods have different losses)",
-        "feature_std": "Collapse measure during pre-training, a line a seed (0: collapsed, 1: healthy)",
-    }
-    for key, heading in shown.items():
-        if not logged:
-            break
+    for key, title in _TITLES.items() if logged else ():
         figure, axes = new_figure()
         for (name, seeds), (color, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
             for i, records in enumerate(seeds):
@@ -37,32 +36,36 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
                 axes.plot(epochs, values, color=color, linewidth=1, label=None if i else plain(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figures[heading] = finish(figure, axes, ylabel=key)
+        figures[title] = finish(figure, axes, ylabel=key)
     return figures
 
 
 def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
-    """The epoch, loss and feature_std of each line; one that has them not is left out, with a warning."""
+    """Returns the epoch, loss and feature_std of each line; a line without them is skipped with a warning."""
     try:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     except (OSError, ValueError) as error:
-        logging.warning("%s is corrupt and left out: %s", path, short(error))
+        logging.warning("%s is corrupt and skipped: %s", path, describe(error))
         return []
     records = []
     for i, line in enumerate(lines, start=1):
-        if not line.endswith("\n"):  # the last one of a run that goes on may not be whole yet
+        if not line.endswith("\n"):  # the last line of a run that is still training may be incomplete
             continue
         try:
             record = json.loads(line)
             epoch = number(record, "epoch", 0.0, MOST_EPOCHS)
-            records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in ("loss", "feature_std")}})
+            records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in _TITLES}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is corrupt and left out: %s", i, path, short(error))
+            logging.warning("Line %d of %s is corrupt and skipped: %s", i, path, describe(error))
     return records
 
 
 def _or_gap(value: Any) -> float:
-    """The value, or NaN, a gap, for that of a run that has diverged. Raises TypeError where it is no number."""
+    """Returns the value, or NaN, which leaves a gap in the curve, if the run has diverged.
+
+    Raises:
+      TypeError: if the value is not a number.
+    """
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value) if abs(value) <= _DIVERGED else math.nan

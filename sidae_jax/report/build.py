@@ -1,0 +1,39 @@
+"""Builds a report from the runs and their results, and writes its files."""
+
+import datetime
+import pathlib
+from collections.abc import Sequence
+
+from sidae_jax.files import write_text
+from sidae_jax.report import curves, image_figures, pages, summaries, tables, training_curves
+from sidae_jax.report.run_index import Run
+from sidae_jax.report.values import printable
+
+
+def build(name: str, runs: Sequence[Run], rows: Sequence[summaries.Row]) -> pages.Report:
+    """Returns the report on these runs and the results of their evaluations."""
+    summarized = summaries.summarize(rows)
+    pictures = image_figures.read(runs)
+    return pages.Report(
+        name=printable(name),
+        date=f"Made on {datetime.date.today().isoformat()}.",
+        tables=tables.accuracy_tables(summarized),
+        sections={
+            "Curves": curves.accuracy_by_epoch(summarized)
+            | curves.accuracy_by_weight(summarized)
+            | curves.accuracy_by_dimension(summarized)
+            | training_curves.training_curves(runs),
+            "Pictures": image_figures.augmentations(pictures)
+            | image_figures.reconstructions(pictures)
+            | image_figures.projections(pictures),
+        },
+    )
+
+
+def write(report: pages.Report, folder: pathlib.Path) -> None:
+    """Writes report.md, its figures/ and report.html."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for number, svg in enumerate(report.figures.values(), start=1):
+        write_text(folder / pages.figure_file(number), svg)
+    write_text(folder / "report.md", pages.markdown_page(report))
+    write_text(folder / "report.html", pages.html_page(report))

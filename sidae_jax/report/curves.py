@@ -1,0 +1,213 @@
+"""Curves of accuracy as SVG: by pre-training epoch, by the weight w and by the dimension d."""
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import logging
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
+from sidae_jax.report.published import published_accuracies
+from sidae_jax.report.run_index import Pretraining
+from sidae_jax.report.summaries import Summary, Task, by_pretraining
+from sidae_jax.report.tables import backbone_settings
+from sidae_jax.settings import METHOD_SETTINGS
+
+_ENDS = {"simsiam": 0.0, "dae": 1.0}  # the weights at which SidAE becomes these methods
+
+
+class Comparison(NamedTuple):
+    """The task and the pre-training data set that the curves of one figure share."""
+
+    task: Task
+    pretrained_on: str
+
+    @classmethod
+    def of(cls, summary: Summary) -> "Comparison":
+        """Returns the comparison that the summary belongs to."""
+        return cls(summary.measured.task, summary.measured.pretraining.dataset)
+
+    @property
+    def title(self) -> str:
+        """The title of the task, with the data set of the pre-training if it is another one."""
+        if self.pretrained_on == self.task.evaluated_on:
+            return self.task.title
+        return f"{self.task.title}, pre-trained on {self.pretrained_on}"
+
+
+class Point(NamedTuple):
+    """A point of a curve."""
+
+    x: float
+    summary: Summary
+
+
+def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Draws a figure for each comparison that has a run with at least two checkpoints; returns SVG by title.
+
+    Each run is a curve, with a band of one standard error. The dashed line is the untrained backbone fine-tuned on the
+    same labels, which is supervised training from scratch.
+    """
+    figures = {}
+    for comparison in sorted({Comparison.of(s) for s in summaries}):
+        runs = by_pretraining(s for s in summaries if Comparison.of(s) == comparison)
+        # Step 0 does not count: the untrained backbone and one checkpoint are no curve, and not every protocol measures
+        # the untrained backbone.
+        if max(len({s.measured.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
+            continue
+        figure, axes = new_figure()
+        _draw_all(axes, {run: [Point(s.measured.epoch, s) for s in of_run] for run, of_run in runs.items()})
+        scratch = _from_scratch(summaries, comparison)
+        for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
+            label = plain(f"supervised, from scratch{f' ({settings})' if settings else ''}")
+            axes.axhline(statistics.fmean(means), color="#555555", linestyle=style, label=label)
+        axes.set_xlabel(plain(f"epochs of pre-training on {comparison.pretrained_on} (0: untrained)"))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figures[comparison.title] = finish(figure, axes)
+    return figures
+
+
+def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[str, list[float]]:
+    """Returns the accuracies of supervised training on the labels of the comparison, by the settings."""
+    if comparison.task.protocol == "finetune":  # its own curves start there
+        return {}
+    of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
+    found = {}
+    for s in summaries:
+        task, run = s.measured.task, s.measured.pretraining
+        same_task = dataclasses.replace(task, settings="") == of_scratch
+        if s.measured.step == 0 and same_task and run.dataset == comparison.pretrained_on:
+            settings = ", ".join(filter(None, (task.settings, backbone_settings(run))))
+            found.setdefault(settings, []).append(s.mean)
+    return found
+
+
+def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Draws a figure for each comparison and dimension d with SidAE at several weights w; returns SVG by title.
+
+    The accuracies are those of the last checkpoints. SimSiam stands at w = 0, DAE at w = 1. Runs that differ in w alone
+    form a curve. The published accuracies, all with d = 2048, are drawn beside them.
+    """
+    figures, published = {}, published_accuracies()
+    for comparison, last in _last_by_comparison(summaries).items():
+        last = [s for s in last if s.measured.pretraining.method in ("sidae", *_ENDS)]
+        for d in sorted({s.measured.pretraining.d_hid for s in last}):
+            curves = _curves(
+                (s for s in last if s.measured.pretraining.d_hid == d),
+                same={"method": "", "w": None},
+                x=lambda run: _ENDS.get(run.method, run.w),
+                name="w",
+            )
+            ends = set(_ENDS.values())
+            curves = {run: points for run, points in curves.items() if len({p.x for p in points} - ends) > 1}
+            if not curves:
+                continue
+            figure, axes = new_figure()
+            _draw_all(axes, curves)
+            theirs = {
+                _ENDS.get(row.method, row.w): (row.accuracy, row.standard_error)
+                for row in published
+                if row.is_of(comparison.task) and row.pretrained_on == comparison.pretrained_on
+            }
+            same_settings = any(not p.summary.measured.pretraining.settings for p in itertools.chain(*curves.values()))
+            if theirs and same_settings and d == METHOD_SETTINGS["sidae"]().d_hid:
+                points = [(w, *theirs[w]) for w in sorted(theirs)]
+                label = "published: 200 epochs, all images, five seeds"
+                axes.errorbar(*zip(*points, strict=True), color="#555555", linestyle="--", marker=".", label=label)
+            axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
+            figures[f"The weight w: {comparison.title}, d = {d}"] = finish(figure, axes)
+    return figures
+
+
+def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
+    """Draws a figure for each comparison that has runs differing in d (d_hid) alone; returns SVG by title.
+
+    The accuracies are those of the last checkpoints. Runs that differ in d alone form a curve.
+    """
+    figures = {}
+    for comparison, last in _last_by_comparison(summaries).items():
+        with_d = [s for s in last if s.measured.pretraining.d_hid is not None]
+        curves = _curves(with_d, same={"d_hid": None}, x=lambda run: run.d_hid, name="d")
+        curves = {run: points for run, points in curves.items() if len(points) > 1}
+        if not curves:
+            continue
+        figure, axes = new_figure()
+        _draw_all(axes, curves)
+        axes.set_xscale("log", base=2)
+        ticks = sorted({point.x for points in curves.values() for point in points})
+        axes.set_xticks(ticks, [str(d) for d in ticks])
+        axes.set_xlabel(plain(f"d, dimensions of the latent space; pre-trained on {comparison.pretrained_on}"))
+        figures[f"The dimension d: {comparison.title}"] = finish(figure, axes)
+    return figures
+
+
+def _last_by_comparison(summaries: Iterable[Summary]) -> dict[Comparison, list[Summary]]:
+    """Returns the summaries of each run's last checkpoint."""
+    last = {}
+    for summary in sorted(summaries, key=lambda s: s.measured.step):  # a later checkpoint replaces an earlier one
+        if summary.measured.step > 0:
+            last.setdefault(Comparison.of(summary), {})[summary.measured.pretraining] = summary
+    return {comparison: list(last[comparison].values()) for comparison in sorted(last)}
+
+
+def _curves(
+    last: Iterable[Summary], same: Mapping[str, Any], x: Callable[[Pretraining], float], name: str
+) -> dict[Pretraining, list[Point]]:
+    """Groups the runs that differ in x alone into curves, sorted by x.
+
+    If several runs of a curve have the same x, the first one is taken, with a warning: the others would make the curve
+    a zigzag.
+
+    Args:
+      last: the summary of each run's last checkpoint.
+      same: the fields of Pretraining that x stands for, with the values that make the runs of a curve equal.
+      x: the position of a run.
+      name: what the warning calls x.
+    """
+    curves = {}
+    for s in sorted(last, key=lambda s: s.measured.pretraining.label):
+        run = s.measured.pretraining
+        so_far = "" if s.measured.epoch == run.epochs else f"epoch {s.measured.epoch:g} of {run.epochs}"
+        settings = ", ".join(filter(None, (run.settings, so_far)))
+        points = curves.setdefault(dataclasses.replace(run, label="", settings=settings, **same), {})
+        if x(run) in points:
+            logging.warning(
+                "%s and %s have the same settings and %s = %g: the curve shows only the first one",
+                *(points[x(run)].measured.pretraining.label, run.label, name, x(run)),
+            )
+        points.setdefault(x(run), s)
+    return {run: [Point(x, points[x]) for x in sorted(points)] for run, points in curves.items()}
+
+
+def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
+    labels = _labels(curves)
+    for run, style in zip(sorted(curves, key=labels.get), itertools.cycle(STYLES), strict=False):
+        _draw(axes, curves[run], labels[run], *style)
+
+
+def _draw(axes: Axes, points: Sequence[Point], label: str, color: str, marker: str) -> None:
+    """Draws a line with a band of one standard error."""
+    x, means = [p.x for p in points], [p.summary.mean for p in points]
+    errors = [p.summary.standard_error or 0.0 for p in points]
+    axes.plot(x, means, color=color, marker=marker, markersize=5, label=label)
+    low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
+    """Names each curve after its run or method, with the scale where several would have the same name."""
+
+    def label(run: Pretraining, with_scale: bool) -> str:
+        weight = "" if run.w is None else f", w = {run.w:g}"
+        parts = [run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")]
+        parts += [run.settings] if run.settings else []
+        parts += [f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}"] if with_scale else []
+        return "; ".join(parts)
+
+    short = {run: label(run, with_scale=False) for run in curves}
+    names = list(short.values())
+    return {run: plain(label(run, with_scale=names.count(name) > 1)) for run, name in short.items()}

@@ -1,0 +1,163 @@
+"""Figures of what a run saw and learned, from its pictures.npz: views, reconstructions and t-SNE projections."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sidae_jax.evaluation import picture_file
+from sidae_jax.evaluation.picture_file import Pictures
+from sidae_jax.report.drawing import plain, to_svg
+from sidae_jax.report.run_index import Run
+from sidae_jax.report.values import describe, printable
+
+# Paul Tol's colors "muted", which color-blind readers can distinguish, with a marker each
+_CLASSES = [
+    *(("#332288", "o"), ("#CC6677", "s"), ("#117733", "^"), ("#88CCEE", "D"), ("#882255", "v")),
+    *(("#DDCC77", "P"), ("#44AA99", "X"), ("#AA4499", "<"), ("#999933", ">"), ("#777777", "*")),
+]
+_GAP = 2  # white pixels between two images
+
+
+class RunPictures(NamedTuple):
+    """A run and the pictures of its last checkpoint."""
+
+    run: Run
+    pictures: Pictures
+
+
+class _GridRow(NamedTuple):
+    label: str
+    images: UInt8[np.ndarray, "n 32 32 3"]
+
+
+def read(runs: Iterable[Run]) -> list[RunPictures]:
+    """Reads the pictures of each run's first seed that has a file; a corrupt file is skipped with a warning."""
+    found = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        path = run.folder / "eval" / picture_file.NAME
+        if run.name in found or not path.exists():
+            continue
+        try:
+            found[run.name] = RunPictures(run, _checked(picture_file.read(path)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logging.warning("%s is corrupt and skipped: %s", path, describe(error))
+    return [found[name] for name in sorted(found)]
+
+
+def _checked(pictures: Pictures) -> Pictures:
+    """Returns the pictures. Raises ValueError if an array cannot be drawn."""
+    shown, points = len(pictures.images), len(pictures.labels)
+    shapes = {
+        "images": ((shown, 32, 32, 3), np.uint8),
+        "views": ((shown, 2, 32, 32, 3), np.uint8),
+        "reconstructions": ((min(len(pictures.reconstructions), shown), 2, 32, 32, 3), np.uint8),
+        "tsne": ((points, 2), np.float32),
+        "labels": ((points,), np.int32),
+        "class_names": ((len(pictures.class_names),), np.str_),
+    }
+    for name, (shape, dtype) in shapes.items():
+        array = getattr(pictures, name)
+        if array.shape != shape or not np.issubdtype(array.dtype, dtype) or not shown or not points:
+            raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}")
+    if pictures.reconstructions.shape[0] not in (0, shown):
+        raise ValueError(f"{len(pictures.reconstructions)} reconstructions for {shown} images")
+    return pictures
+
+
+def augmentations(found: Sequence[RunPictures]) -> dict[str, str]:
+    """Draws test images above two views of each, for each data set (paper, Figure 2); returns SVG by title."""
+    figures = {}
+    for dataset, first in _first_by_dataset(found).items():
+        views = first.views
+        rows = [("image", first.images), ("first view", views[:, 0]), ("second view", views[:, 1])]
+        figures[f"Augmentations of {dataset}"] = _grid([_GridRow(*row) for row in rows])
+    return figures
+
+
+def reconstructions(found: Sequence[RunPictures]) -> dict[str, str]:
+    """Draws test images and a view of each with the reconstructions of every decoder; returns SVG by title."""
+    figures = {}
+    for dataset, first in _first_by_dataset(found).items():
+        of_images = [_GridRow("image", first.images)]
+        of_views = [_GridRow("view", first.views[:, 0])]
+        for run, pictures in found:
+            if len(pictures.reconstructions) and _same_input(first, pictures):
+                name = f"{run.name}, epoch {pictures.epoch:g}"
+                of_images.append(_GridRow(f"{name}, of the image", pictures.reconstructions[:, 0]))
+                of_views.append(_GridRow(f"{name}, of the view", pictures.reconstructions[:, 1]))
+        if len(of_images) > 1:
+            figures[f"Reconstructions of {dataset}"] = _grid(of_images + of_views)
+    return figures
+
+
+def projections(found: Sequence[RunPictures]) -> dict[str, str]:
+    """Draws the features of test images by t-SNE, colored by class, with a panel for each run; returns SVG by title.
+
+    These are Figures 1 and 2 of the report.
+    """
+    figures = {}
+    for dataset in sorted({run.dataset for run, _ in found}):
+        panels = [pair for pair in found if pair.run.dataset == dataset]
+        columns = min(len(panels), 3)
+        rows = -(-len(panels) // columns)
+        figure = Figure(figsize=(3 * columns + 1.4, 3 * rows), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for panel, (run, pictures) in zip(axes, panels, strict=False):
+            _scatter(panel, pictures)
+            title = textwrap.fill(f"{run.name}, seed {run.seed}, epoch {pictures.epoch:g}", 40)
+            panel.set_title(plain(title), fontsize=8)
+        for panel in axes[len(panels) :]:
+            panel.remove()
+        entries = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*entries, loc="outside right upper", frameon=False, fontsize=8, markerscale=1.5)
+        n = len(panels[0].pictures.labels)
+        figures[f"t-SNE of the features of {n} test images of {dataset}"] = to_svg(figure)
+    return figures
+
+
+def _first_by_dataset(found: Sequence[RunPictures]) -> dict[str, Pictures]:
+    """Returns the pictures of each data set's first run; other runs have the same views if their settings agree."""
+    first = {}
+    for run, pictures in found:
+        first.setdefault(run.dataset, pictures)
+    return {dataset: first[dataset] for dataset in sorted(first)}
+
+
+def _same_input(one: Pictures, other: Pictures) -> bool:
+    return np.array_equal(one.images, other.images) and np.array_equal(one.views, other.views)
+
+
+def _grid(rows: Sequence[_GridRow]) -> str:
+    """Draws the images of a row side by side, and the rows below each other with their labels; returns SVG."""
+    padded = [np.pad(row.images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for row in rows]
+    mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
+    height, width, _ = mosaic.shape
+    labels = [textwrap.fill(row.label, 36) for row in rows]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    figure = Figure(figsize=(width / 48 + 0.08 * longest + 0.2, height / 48 + 0.1), layout="constrained")  # inches
+    figure.get_layout_engine().set(w_pad=0.15)  # letters in a browser may be wider than measured here
+    axes = figure.subplots()
+    axes.imshow(mosaic, interpolation="nearest")
+    pitch = height + _GAP
+    axes.set_yticks(
+        [pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], [plain(label) for label in labels]
+    )
+    axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    return to_svg(figure)
+
+
+def _scatter(axes: Axes, pictures: Pictures) -> None:
+    for i, name in enumerate(pictures.class_names):
+        color, marker = _CLASSES[i % len(_CLASSES)]
+        points = pictures.tsne[pictures.labels == i]
+        axes.scatter(*points.T, s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
+    axes.set_xticks([])
+    axes.set_yticks([])

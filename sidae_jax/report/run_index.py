@@ -1,0 +1,94 @@
+"""Finds the runs under a folder. Whatever is not a run of this package, or is corrupt, is skipped with a warning."""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import logging
+
+from sidae_jax.report.reference import other_settings
+from sidae_jax.report.values import describe, integer, number, printable, text
+from sidae_jax.runs.old_names import renamed
+from sidae_jax.settings import METHOD_SETTINGS
+
+MOST_EPOCHS = 1e9  # no run has more, and no axis can show more
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Pretraining:
+    """A pre-training without its seed; `label` is the name of the run.
+
+    `images` is the training split, `epochs` the number of epochs that the run was started with. `settings` names the
+    other settings that differ from the published ones. A method without w or d_hid has None.
+    """
+
+    label: str
+    dataset: str
+    method: str
+    w: float | None
+    d_hid: int | None
+    images: str
+    epochs: int
+    batch_size: int
+    settings: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder with the config.json of a run."""
+
+    pretraining: Pretraining
+    seed: int
+    folder: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """The path of the run under the folder of the report, without the folder of its seed."""
+        return self.pretraining.label
+
+    @property
+    def dataset(self) -> str:
+        """The data set of the pre-training."""
+        return self.pretraining.dataset
+
+
+def find_runs(folder: pathlib.Path) -> list[Run]:
+    """Returns the runs under the folder in a fixed order.
+
+    If several have the same name, seed and settings, only the first one counts.
+    """
+    found = {}
+    for path in sorted(folder.rglob("config.json")):
+        try:
+            run = _read_run(path, folder)
+        # RecursionError: thousands of nested brackets
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            logging.warning("%s is not the config.json of a run, or corrupt; it is skipped: %s", path, describe(error))
+            continue
+        first = found.setdefault((run.pretraining, run.seed), run)
+        if first is not run:
+            logging.warning(
+                "%s has the same name, seed and settings as %s and is skipped: rename its folder to include both",
+                *(run.folder, first.folder),
+            )
+    return list(found.values())
+
+
+def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
+    config = renamed(json.loads(path.read_text())["config"])
+    method_keys = dataclasses.asdict(METHOD_SETTINGS[config["method"]]())
+    seed = integer(config, "seed", 0)
+    without_seed = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
+    name = without_seed.relative_to(folder).as_posix() if folder in without_seed.parents else without_seed.name
+    pretraining = Pretraining(
+        label=printable(name),
+        dataset=printable(text(config, "dataset")),
+        method=config["method"],
+        w=number(config, "w", 0.0, 1.0) if "w" in method_keys else None,
+        d_hid=integer(config, "d_hid", 1) if "d_hid" in method_keys else None,
+        images=printable(text(config, "train_split")),
+        epochs=integer(config, "epochs", 1, int(MOST_EPOCHS)),
+        batch_size=integer(config, "batch_size", 1),
+        settings=other_settings(config),
+    )
+    return Run(pretraining, seed, path.parent)
