@@ -38,13 +38,13 @@ def simsiam(
 
 
 def dae(
-    x1: Float[Array, "n ..."],
-    x2: Float[Array, "n ..."],
+    target1: Float[Array, "n ..."],
+    target2: Float[Array, "n ..."],
     reconstruction1: Float[Array, "n ..."],
     reconstruction2: Float[Array, "n ..."],
 ) -> Float[Array, ""]:
-    """L_dae = mse(x1, x1')/2 + mse(x2, x2')/2: paper, 3.2, where both targets x1 and x2 are the image x."""
-    return 0.5 * mse(x1, reconstruction1) + 0.5 * mse(x2, reconstruction2)
+    """L_dae: the mean of the two views' reconstruction errors (paper, 3.2, where both targets are the image x)."""
+    return 0.5 * mse(target1, reconstruction1) + 0.5 * mse(target2, reconstruction2)
 
 
 def sidae(loss_dae: Float[Array, ""], loss_si: Float[Array, ""], w: float) -> tuple[Float[Array, ""], Metrics]:

@@ -47,7 +47,7 @@ def main(load: Callable[[], ConfigDict]) -> None:
     from sidae_jax.training.train import train
 
     runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if several:  # joined first: the others would wait for a process that ends with a mistake
+    if several:  # joined first, so that a mistake in a config ends all processes
         mesh.check_devices()
         config, workdir = processes.raise_in_all(load_checked)
     if not _WORKDIR.value and jax.process_index() == 0:

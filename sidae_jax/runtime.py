@@ -59,7 +59,7 @@ def start(
 
 
 def require_single_process(program: str) -> None:
-    """Raises UserError if a program whose files one process writes was started in several (by srun, or joined).
+    """Raises UserError if a single-process program was started in several processes (by srun, or joined).
 
     Call it before `start` too, which would join them first.
     """

@@ -24,7 +24,7 @@ class Stream(enum.IntEnum):
     PROBE_INIT = 8  # evaluation: initial values of the layers that a protocol trains
     PROBE_ORDER = 9  # evaluation: the examples of every batch
     PICTURES = 10  # the views shown in a report
-    # evaluation: which training images keep their labels; the number of all results so far, so that the subset stays
+    # evaluation: which training images keep their labels; the tag of all versions, so that the subset stays the same
     LABELED_SUBSET = 20240605
 
 

@@ -8,8 +8,11 @@ Each is one final `nnx.Module` in a file of its own, with
 * `reconstruct(x) -> x'` in evaluation mode, if it has a decoder;
 * `classifier(features) -> logits`, if one is trained on the way.
 
-To add a method, write its file, add its settings to `sidae_jax/settings.py`, which makes them keys of a config, and add
-a line to METHODS.
+Its metrics include "feature_std", the measure of collapse. Its constructor takes (settings, *, backbone, axis_name,
+seed), as `make_method` calls it.
+
+To add a method, write its file; add its settings to `sidae_jax/settings.py` and there to METHOD_SETTINGS, which makes
+them keys of a config; check their ranges in `config.validate`; and add a line to METHODS.
 """
 
 from flax import nnx

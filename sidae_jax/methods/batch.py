@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 def part_rng(seed: int) -> dict[str, np.random.Generator]:
-    """Returns a generator of initial values per part: the same seed gives the same encoder in every method."""
+    """Returns a generator of initial values per part: a seed gives the same backbone in every method."""
     parts = {"encoder": Stream.ENCODER, "predictor": Stream.PREDICTOR, "decoder": Stream.DECODER}
     parts["classifier"] = Stream.CLASSIFIER
     return {name: streams.generator(stream, seed) for name, stream in parts.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Measures the seconds per step between two questions, without the time inside `paused`."""
+    """Measures the mean seconds per step between calls of `seconds_per_step`, without the time inside `paused`."""
 
     def __init__(self, step: int):
         self.restart(step)
@@ -16,7 +16,7 @@ class Clock:
         self._step, self._since = step, time.perf_counter()
 
     def seconds_per_step(self, step: int) -> float:
-        """Returns the mean since the last question, and restarts."""
+        """Returns the mean since the last call, and restarts."""
         seconds = (time.perf_counter() - self._since) / (step - self._step)
         self.restart(step)
         return seconds

@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, config: ConfigDict, images: data.Images, mesh: Mesh):
-        """Collective."""
+        """Sets up a run without seeds. All processes must call this together."""
         self.config = config
         self.images = images
         self.mesh = mesh
@@ -48,7 +48,7 @@ class Run:
         self.resident = input_pipeline.input_is_resident(config, images, mesh)
 
     def initial_state(self, config: ConfigDict) -> TrainState:
-        """Returns the state at step 0 of a seed, on the host."""
+        """Returns the state at step 0 of a seed, on the host; `mapped_step` needs the structure that it notes."""
         self._graphdef, state = create_state(make_method(config, AXIS), self.optimizer)
         return jax.device_get(state)
 

@@ -23,8 +23,8 @@ _COLLAPSE = (
 class SeedRun:
     """A run with one seed, alone or beside other seeds; a context manager.
 
-    What is on the disk is not written again: a seed may be taken through steps that it has done before, beside one
-    that has not.
+    It skips metrics and checkpoints that are on the disk already, since a seed may repeat steps while another catches
+    up.
 
     Attributes:
       workdir: its folder.

@@ -1,4 +1,4 @@
-"""Which seeds of a run are trained next, and from which step: how several seeds in one program go on after a stop."""
+"""Chooses which seeds of a run to train next, and over which steps, after an interruption."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ def next_segment(seeds: Sequence[Any], total_steps: int) -> Segment | None:
     joined others that were ahead of it.
 
     A stop between the saves of two seeds, or a corrupt newest checkpoint, leaves seeds one checkpoint apart. All of
-    them then go back to the newest step that they have in common, so that the rest is done by the program that would
-    have done it, to the same bits. Seeds that are further behind, or were added to a run, are trained alone until they
-    have caught up. No checkpoint has to be deleted for either.
+    them then go back to the newest step that they have in common, so that the remaining steps run in the same
+    program of all seeds, to the same bits. Seeds that are further behind, or were added to a run, are trained alone
+    until they have caught up. No checkpoint has to be deleted for either.
     """
     saved = {id(seed): set(seed.saved_steps) for seed in seeds}
     newest = {name: max(steps, default=0) for name, steps in saved.items()}

@@ -1,7 +1,7 @@
 """Several steps in one call, for CPUs.
 
-The memory of a program's intermediate values is new in each call on a CPU, and a fifth of a step's processor time went
-into touching it. Accelerators keep that memory, and a loop would make them wait for its condition.
+On a CPU the memory of a program's intermediate values is new in each call, and touching it took a sixth of a step's
+processor time (docs/performance.md). Accelerators keep that memory, and a loop would make them wait for its condition.
 """
 
 from collections.abc import Callable

@@ -45,8 +45,8 @@ class StopSignals:
 
         Call it after every call of the step, with the metrics that the step returned.
 
-        waited: whether this process has already waited for the metrics, as it does to log. Asking the other processes
-          means waiting for them, so it is done then, and otherwise once in POLL_SECONDS by the slowest clock.
+        waited: whether this process has already waited for the metrics, as it does to log. Polling blocks on all
+          processes, so they poll then, and otherwise about every POLL_SECONDS by the slowest clock.
         """
         if not several_processes:
             return self.received

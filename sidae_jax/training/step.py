@@ -28,7 +28,7 @@ _ROWS = P(AXIS)
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that training changes. Donated to the step: the memory of a state that was stepped is gone."""
+    """All that training updates. The step donates its input, so do not use a state after passing it in."""
 
     step: Any  # int32 scalar: the number of steps done
     params: nnx.State
@@ -114,11 +114,12 @@ def make_optimizer(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """Returns PyTorch's "sgd" or "adam", with decay added to the gradient of every parameter, and the learning rate.
 
-    schedule: "cosine" decay to 0 (paper, 4.1), or "constant". Adam has PyTorch's betas and epsilon, not `momentum`.
+    The names are those of config.OPTIMIZERS and config.SCHEDULES; "cosine" decays to 0 (paper, 4.1). Adam has PyTorch's
+    betas and epsilon, not `momentum`.
     """
     rate = {"cosine": optax.cosine_decay_schedule(lr, total_steps), "constant": optax.constant_schedule(lr)}[schedule]
-    step = {"sgd": lambda: optax.sgd(rate, momentum), "adam": lambda: optax.adam(rate)}[optimizer]()
-    return optax.chain(optax.add_decayed_weights(weight_decay), step), rate
+    update_rule = {"sgd": lambda: optax.sgd(rate, momentum), "adam": lambda: optax.adam(rate)}[optimizer]()
+    return optax.chain(optax.add_decayed_weights(weight_decay), update_rule), rate
 
 
 def create_state(method: nnx.Module, optimizer: optax.GradientTransformation) -> tuple[nnx.GraphDef, TrainState]:

@@ -31,9 +31,9 @@ def train(config: ConfigDict, workdir: str) -> None:
       Diverged: the loss of a seed is not finite.
       SystemExit: 143 or 130 after SIGTERM or SIGINT, with the state saved.
     """
-    with contextlib.ExitStack() as stack:
-        run = open_run(config, workdir, stack)
-        signals = stack.enter_context(StopSignals())
+    with contextlib.ExitStack() as exit_stack:
+        run = open_run(config, workdir, exit_stack)
+        signals = exit_stack.enter_context(StopSignals())
         trained = False
         while segment := next_segment([seed for seed in run.seeds if not seed.diverged], run.total_steps):
             trained |= _train_segment(run, segment, signals)
@@ -64,7 +64,7 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             logs = step % config.log_every == 0 or step == segment.end
             if logs:
                 _log(run, seeds, metrics, step, clock, console)
-            elif step == segment.start + num_steps:  # compilation would spoil the first figures of speed
+            elif step == segment.start + num_steps:  # excludes compilation from the first figures of speed
                 jax.block_until_ready(metrics)
                 clock.restart(step)
             if all(seed.diverged for seed in seeds):

@@ -1,0 +1,49 @@
+"""Files with the keys of earlier versions stay readable, and their runs can be continued."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from sidae_jax.runs import old_names
+from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.runs.workdir import Workdir
+
+
+def test_keys_are_renamed_at_any_depth_and_values_stay():
+    old = {"labelled_rows_sha256": "ab", "config": {"classes": 10}, "list": [1, "classes"], "none": None}
+    new = {"labeled_rows_sha256": "ab", "config": {"num_classes": 10}, "list": [1, "classes"], "none": None}
+    assert old_names.renamed(old) == new
+    assert old_names.renamed(new) == new
+    assert old["config"] == {"classes": 10}
+
+
+@pytest.mark.parametrize("value", [[], 3, "classes", None])
+def test_other_json_values_stay(value):
+    assert old_names.renamed(value) == value
+
+
+def test_a_checkpoint_with_old_keys_is_restored(tmp_path):
+    arrays = {"step": np.array(1, np.int32)}
+    old = {"step": 1, "config": {"classes": 10, "views": {"hue": 0.1}}, "normalisation": {"mean": [0.5]}}
+    with Checkpoints(tmp_path, read_only=False) as checkpoints:
+        checkpoints.save(1, arrays, old, scheduled=True)
+    assert '"normalisation"' in (tmp_path / "checkpoints" / "1" / "metadata" / "metadata").read_text()
+    with Checkpoints(tmp_path, read_only=False) as checkpoints:
+        step, found, metadata = checkpoints.newest_intact(arrays)
+    assert (step, found) == (1, arrays)
+    assert metadata["config"] == {"num_classes": 10, "views": {"hue": 0.1}}
+    assert metadata["normalization"] == {"mean": [0.5]}
+    assert "normalisation" not in metadata
+
+
+def test_a_run_whose_config_json_has_old_keys_is_continued(tmp_path):
+    config = ConfigDict({"method": "vae", "num_classes": 10, "views": {"hue": 0.1}})
+    with Workdir(tmp_path, config, lock=False) as workdir:
+        workdir.write_config("a" * 64)
+    path = tmp_path / "config.json"
+    old = path.read_text().replace('"num_classes"', '"classes"')
+    path.write_text(old)
+    with Workdir(tmp_path, config, lock=False) as workdir:
+        assert not workdir.new
+        workdir.write_config("a" * 64)
+    assert path.read_text() == old
