@@ -21,7 +21,7 @@ def test_records_are_kept_by_step_in_the_order_of_the_steps(tmp_path):
     assert [(line["step"], line["accuracy"]) for line in lines] == [(0, 0.1), (20, 0.6)]
 
 
-def test_a_line_cut_short_is_left_out_with_a_warning(tmp_path, caplog):
+def test_a_line_cut_short_is_skipped_with_a_warning(tmp_path, caplog):
     path = tmp_path / "linear.jsonl"
     results.add(path, {"step": 20, "accuracy": 0.5})
     path.write_text(path.read_text() + '{"step": 40, "accu')
@@ -36,6 +36,15 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
     results.check_same_settings(path, SETTINGS)
     with pytest.raises(UserError, match=r"probe: {'epochs': 50} -> {'epochs': 1}\): move it away"):
         results.check_same_settings(path, SETTINGS | {"probe": {"epochs": 1}})
+
+
+def test_results_written_before_a_key_was_renamed_are_of_the_same_settings(tmp_path):
+    path = tmp_path / "linear.jsonl"
+    path.write_text(json.dumps({"step": 20, "labelled_rows_sha256": "ab", "accuracy": 0.5}) + "\n")
+    results.check_same_settings(path, {"labeled_rows_sha256": "ab"})
+    with pytest.raises(UserError, match="labeled_rows_sha256: ab -> cd"):
+        results.check_same_settings(path, {"labeled_rows_sha256": "cd"})
+    assert results.read(path) == [{"step": 20, "labeled_rows_sha256": "ab", "accuracy": 0.5}]
 
 
 def test_writers_at_once_lose_nothing(tmp_path):
@@ -62,7 +71,7 @@ def test_writers_at_once_lose_nothing(tmp_path):
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe", b'{"step": "4"}', b'{"step": [1]}', b'{"step": true}', b"[" * 100_000, b'{"st']
 )
-def test_a_corrupt_line_is_left_out_and_the_new_record_kept(tmp_path, line, caplog):
+def test_a_corrupt_line_is_skipped_and_the_new_record_kept(tmp_path, line, caplog):
     path = tmp_path / "eval" / "linear.jsonl"
     results.add(path, {"step": 8, "accuracy": 0.5})
     path.write_bytes(line + b"\n" + path.read_bytes())
