@@ -72,6 +72,8 @@ def _read(stem: pathlib.Path, made_from: dict) -> Arrays:
     sidecar = json.loads(_path(stem, "json").read_text())
     if sidecar["made_from"] != made_from:
         raise ValueError("they were made from something else")
+    if not sidecar["sha256"]:
+        raise ValueError("it names no array")
     for name, wanted in sidecar["sha256"].items():
         path = _path(stem, f"{name}.npy")
         if (found := _sha256(path)) != wanted:
@@ -85,14 +87,16 @@ def _map(stem: pathlib.Path, names) -> Arrays:
 
 def _write(stem: pathlib.Path, made_from: dict, arrays: Arrays) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = {}
     for name, array in arrays.items():
         with atomic_write(_path(stem, f"{name}.npy")) as file:
             np.save(file, array, allow_pickle=False)
+            file.flush()
+            sha256[name] = _sha256(file.name)  # of what was written here, before another process can replace it
     # Last, because it vouches for the others.
-    sha256 = {name: _sha256(_path(stem, f"{name}.npy")) for name in arrays}
     write_text(_path(stem, "json"), json.dumps({"made_from": made_from, "sha256": sha256}, indent=2))
 
 
-def _sha256(path: pathlib.Path) -> str:
+def _sha256(path: str | os.PathLike) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

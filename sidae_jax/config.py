@@ -178,7 +178,6 @@ def flat(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any
     Not flax.traverse_util.flatten_dict, since reading a config must not import JAX.
     """
     values = {}
-    for key in config:
-        value = config[key]
+    for key, value in config.items():
         values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict | ConfigDict) else {prefix + key: value}
     return values

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import secrets
 import tempfile
 from collections.abc import Iterator
 from typing import IO
@@ -49,9 +50,10 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
     Renamed into place without fsync, a file can be empty after a power cut: the name may reach the disk before the
     content does.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # not the process id alone: processes in several containers may share it, and the folder
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

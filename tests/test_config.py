@@ -257,7 +257,7 @@ def test_checkpoints_without_their_config_json_are_refused(run):
         opened(run)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', '{"config": {}}', b"\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', '{"config": {}}', '{"config": [5]}', b"\xff"])
 def test_a_corrupt_config_json_is_refused(run, content):
     (run / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=f"(?s){run}/config.json is not the config.json of a run.*--workdir"):

@@ -24,3 +24,17 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
     assert calls[-1][1] == tmp_path.name
     assert path.read_text() == "{}"
     assert [found.name for found in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_two_writers_with_one_process_id_do_not_meet(tmp_path, monkeypatch):
+    """As in two containers that share a folder."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    path = tmp_path / "images.npy"
+    with files.atomic_write(path) as first:
+        first.write(b"first")
+        with files.atomic_write(path) as second:
+            second.write(b"2")
+        first.write(b" whole")
+        assert path.read_bytes() == b"2"
+    assert path.read_bytes() == b"first whole"
+    assert [found.name for found in tmp_path.iterdir()] == ["images.npy"]

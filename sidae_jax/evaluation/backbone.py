@@ -137,7 +137,12 @@ def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray
     images: uint8 [n, 32, 32, 3], 0..255, n >= 1. Raises UserError for anything else, such as floats in [0, 1], which
     would all become 0.
     """
-    if np.ndim(images) != 4 or images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or len(images) == 0:
+    if (
+        np.ndim(images) != 4
+        or getattr(images, "dtype", None) != np.uint8
+        or images.shape[1:] != (32, 32, 3)
+        or len(images) == 0
+    ):
         raise UserError(
             f"images of dtype {getattr(images, 'dtype', type(images).__name__)} and shape {np.shape(images)} have no "
             "features: give uint8 of [n, 32, 32, 3], 0..255, n at least 1"

@@ -33,10 +33,10 @@ def train(config: ConfigDict, workdir: str) -> None:
     """
     with contextlib.ExitStack() as exit_stack:
         run = open_run(config, workdir, exit_stack)
-        signals = exit_stack.enter_context(StopSignals())
         trained = False
-        while segment := next_segment([seed for seed in run.seeds if not seed.diverged], run.total_steps):
-            trained |= _train_segment(run, segment, signals)
+        with StopSignals() as signals:
+            while segment := next_segment([seed for seed in run.seeds if not seed.diverged], run.total_steps):
+                trained |= _train_segment(run, segment, signals)
         _print_summaries(run, trained)
         if diverged := [seed.diverged for seed in run.seeds if seed.diverged]:
             raise Diverged("; ".join(diverged))
