@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import logging
@@ -24,7 +24,9 @@ def user_folder() -> pathlib.Path:
     return pathlib.Path(root).expanduser() / "sidae_jax"
 
 
-def load_or_build(folder: pathlib.Path, name: str, made_from: dict, build: Callable[[], Arrays]) -> Arrays:
+def load_or_build(
+    folder: pathlib.Path, name: str, names: Sequence[str], made_from: dict, build: Callable[[], Arrays]
+) -> Arrays:
     """Returns the arrays made from `made_from`, memory-mapped, after building and keeping them if needed.
 
     An entry whose SHA-256 does not match is built again, with a warning. If the folder cannot be written, the arrays
@@ -33,8 +35,9 @@ def load_or_build(folder: pathlib.Path, name: str, made_from: dict, build: Calla
     Args:
       folder: where the entry lies.
       name: the beginning of the files' names, for people.
+      names: the arrays.
       made_from: everything the arrays depend on, as plain JSON values; if any of it changes, so do the files.
-      build: computes the arrays.
+      build: computes the arrays, by name.
 
     Returns:
       The arrays of `build` by name, read-only.
@@ -42,7 +45,7 @@ def load_or_build(folder: pathlib.Path, name: str, made_from: dict, build: Calla
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
     stem = folder / f"{name}-{digest[:16]}"
     try:
-        return _read(stem, made_from)
+        return _read(stem, made_from, names)
     except FileNotFoundError:
         pass  # not built yet
     # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
@@ -51,11 +54,11 @@ def load_or_build(folder: pathlib.Path, name: str, made_from: dict, build: Calla
     arrays = build()
     try:
         _write(stem, made_from, arrays)
-        return _map(stem, arrays)
+        return _map(stem, names)
     except (OSError, ValueError) as error:
         logging.warning(
             "The arrays %s.* cannot be kept (%s) and will be made again at the next start. "
-            "Set XDG_CACHE_HOME to a folder that can be written.",
+            "Make their folder writable; that of data sets is moved by XDG_CACHE_HOME.",
             stem,
             error,
         )
@@ -68,20 +71,18 @@ def _path(stem: pathlib.Path, part: str) -> pathlib.Path:
     return stem.with_name(f"{stem.name}.{part}")  # not with_suffix: a version has dots
 
 
-def _read(stem: pathlib.Path, made_from: dict) -> Arrays:
+def _read(stem: pathlib.Path, made_from: dict, names: Sequence[str]) -> Arrays:
     sidecar = json.loads(_path(stem, "json").read_text())
     if sidecar["made_from"] != made_from:
         raise ValueError("they were made from something else")
-    if not sidecar["sha256"]:
-        raise ValueError("it names no array")
-    for name, wanted in sidecar["sha256"].items():
-        path = _path(stem, f"{name}.npy")
+    for name in names:
+        path, wanted = _path(stem, f"{name}.npy"), sidecar["sha256"][name]
         if (found := _sha256(path)) != wanted:
             raise ValueError(f"{path.name} has SHA-256 {found}, not {wanted}")
-    return _map(stem, sidecar["sha256"])
+    return _map(stem, names)
 
 
-def _map(stem: pathlib.Path, names) -> Arrays:
+def _map(stem: pathlib.Path, names: Sequence[str]) -> Arrays:
     return {name: np.load(_path(stem, f"{name}.npy"), mmap_mode="r", allow_pickle=False) for name in names}
 
 

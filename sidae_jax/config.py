@@ -21,7 +21,7 @@ FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
     """Returns the settings of the method's paper (SidAE: 4.1) for a data set, with `changes` in place of some of them.
 
-    This is the one place with the defaults of all keys; those of `settings` come in from there.
+    The defaults of all keys are here, and those of backbone, views and methods in `settings`.
 
     Raises:
       UserError: the method or a key is unknown.

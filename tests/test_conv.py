@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sidae_jax.networks import conv
+from sidae_jax.networks import conv, conv_xla
 
 # (size, c, f, k, stride) of the backbone at 32x32, by stem, with few channels
 IMAGENET = [(32, 3, 4, 7, 2), (8, 4, 4, 3, 1), (8, 4, 6, 3, 2), (8, 4, 6, 1, 2), (4, 6, 6, 3, 1), (4, 4, 6, 3, 2)]
@@ -30,18 +30,18 @@ def _assert_same(ours, plain, *arguments):
 @pytest.mark.parametrize(("size", "c", "f", "k", "stride"), IMAGENET + CIFAR)
 def test_conv2d(size, c, f, k, stride):
     x, kernel = _random((3, size, size, c), (k, k, c, f))
-    _assert_same(lambda x, w: conv.conv2d(x, w, stride), lambda x, w: conv.conv2d_plain(x, w, stride), x, kernel)
+    _assert_same(lambda x, w: conv.conv2d(x, w, stride), lambda x, w: conv_xla.conv2d(x, w, stride), x, kernel)
 
 
 @pytest.mark.parametrize(("size", "f"), [(1, 5), (2, 5), (4, 5), (8, 5), (8, 3), (16, 5), (16, 3)])
 def test_conv_transpose2d(size, f):
     x, kernel = _random((3, size, size, 4), (3, 3, 4, f))
-    _assert_same(conv.conv_transpose2d, conv.conv_transpose2d_plain, x, kernel)
+    _assert_same(conv.conv_transpose2d, conv_xla.conv_transpose2d, x, kernel)
 
 
 def test_max_pool():
     (x,) = _random((3, 16, 16, 4))
-    _assert_same(conv.max_pool, conv.max_pool_plain, x)
+    _assert_same(conv.max_pool, conv_xla.max_pool, x)
 
 
 def test_the_plain_lowerings_by_hand():
@@ -58,5 +58,5 @@ def test_the_plain_lowerings_by_hand():
                         correlated[y, x_] += image[y + i - 1, x_ + j - 1] * weight[i, j]
                     if 0 <= 2 * y + i - 1 < 4 and 0 <= 2 * x_ + j - 1 < 4:
                         transposed[2 * y + i - 1, 2 * x_ + j - 1] += image[y, x_] * weight[i, j]
-    np.testing.assert_allclose(conv.conv2d_plain(x, kernel, 1)[0, :, :, 0], correlated, rtol=1e-5)
-    np.testing.assert_allclose(conv.conv_transpose2d_plain(x, kernel)[0, :, :, 0], transposed, rtol=1e-5)
+    np.testing.assert_allclose(conv_xla.conv2d(x, kernel, 1)[0, :, :, 0], correlated, rtol=1e-5)
+    np.testing.assert_allclose(conv_xla.conv_transpose2d(x, kernel)[0, :, :, 0], transposed, rtol=1e-5)

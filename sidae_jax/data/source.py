@@ -152,7 +152,7 @@ def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> tuple[np.nd
     }
     name = f"{builder.name}-{builder.version}-{split}"
     build = functools.partial(decode.decode_split, builder, split)
-    arrays = array_cache.load_or_build(array_cache.user_folder(), name, made_from, build)
+    arrays = array_cache.load_or_build(array_cache.user_folder(), name, ("images", "labels"), made_from, build)
     return arrays["images"], arrays["labels"]
 
 

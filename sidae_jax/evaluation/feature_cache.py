@@ -26,4 +26,4 @@ def cached_features(
     def build() -> array_cache.Arrays:
         return {"features": compute_features(backbone, images.images)}
 
-    return array_cache.load_or_build(folder, name, made_from, build)["features"]
+    return array_cache.load_or_build(folder, name, ("features",), made_from, build)["features"]

@@ -55,15 +55,20 @@ class EvaluationProtocol(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearProbe:
-    """One linear layer on frozen features, by SGD at a constant learning rate without weight decay (paper, 4.1)."""
-
-    title, section, config_file, frozen, trains = "linear probe", "probe", "configs/linear_eval.py", True, True
+class _PaperSGD:
+    """SGD at a constant learning rate without weight decay: for the linear probe and fine-tuning alike (paper, 4.1)."""
 
     epochs: int = 50
     batch_size: int = 256
     lr: float = 0.05
     momentum: float = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearProbe(_PaperSGD):
+    """One linear layer on frozen features (paper, 4.1)."""
+
+    title, section, config_file, frozen, trains = "linear probe", "probe", "configs/linear_eval.py", True, True
 
     def accuracy(self, of: Measurement) -> float:
         """See EvaluationProtocol."""
@@ -120,15 +125,10 @@ class NearestNeighbors:
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuning:
-    """Backbone and a linear layer, all trained on the labels by SGD, without augmentation (paper, 4.1)."""
+class FineTuning(_PaperSGD):
+    """Backbone and a linear layer, all trained on the labels, without augmentation (paper, 4.1)."""
 
     title, section, config_file, frozen, trains = "fine-tuning", "finetune", "configs/finetune.py", False, True
-
-    epochs: int = 50
-    batch_size: int = 256
-    lr: float = 0.05
-    momentum: float = 0.9
 
     def accuracy(self, of: Measurement) -> float:
         """See EvaluationProtocol."""

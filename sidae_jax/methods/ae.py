@@ -28,9 +28,8 @@ class AE(nnx.Module):
         """L = mse(x, x') + the classifier's cross-entropy, which has a gradient for the classifier alone."""
         del keys  # only the views are random
         h = self.encoder.backbone(batch.x)
-        self.encoder.backbone(
-            jnp.concatenate([batch.x1, batch.x2]), views=2
-        )  # moves the running statistics, as in the code
+        # the report's code forwards the views too, which moves the running statistics
+        self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)
         z = self.encoder.projector(h)
         loss_ae = losses.mse(batch.x, self.decoder(z))
         logits = self.classifier(lax.stop_gradient(h))

@@ -28,7 +28,8 @@ class Supervised(nnx.Module):
         """L = cross-entropy of the labels, on the images without augmentation."""
         del keys  # only the views are random
         h = self.encoder(batch.x)
-        self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)  # moves the running statistics, as in the code
+        # the report's code forwards the views too, which moves the running statistics
+        self.encoder(jnp.concatenate([batch.x1, batch.x2]), views=2)
         logits = self.classifier(h)
         loss, accuracy = losses.classification(logits, batch.label, self.axis_name)
         metrics = {"loss_classifier": loss, "accuracy": accuracy}

@@ -32,9 +32,8 @@ class VAE(nnx.Module):
     def loss(self, batch: Batch, keys: Key[Array, " n"]) -> tuple[Float[Array, ""], losses.Metrics]:
         """L = mse + beta KL + the classifier's cross-entropy, which has a gradient for the classifier alone."""
         h = self.encoder.backbone(batch.x)
-        self.encoder.backbone(
-            jnp.concatenate([batch.x1, batch.x2]), views=2
-        )  # moves the running statistics, as in the code
+        # the report's code forwards the views too, which moves the running statistics
+        self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)
         mean, log_variance = jnp.split(self.encoder.projector(h), 2, axis=-1)
         z = mean + jnp.exp(0.5 * log_variance) * sample_noise(keys, mean.shape[1])
         loss_mse = losses.mse(batch.x, self.decoder(z))

@@ -63,7 +63,7 @@ def input_is_resident(config: ConfigDict, data: Images, mesh: Mesh) -> bool:
 
 
 def steps_until_event(step: int, steps_per_epoch: int, log_every: int) -> int:
-    """Returns the number of steps until one is logged, or ends an epoch, after which it may be saved."""
+    """Returns the number of steps to the next log line or the end of the epoch, where a checkpoint may be due."""
     return min(every - step % every for every in (log_every, steps_per_epoch))
 
 
@@ -88,7 +88,8 @@ def resident_batches(
         return np.stack(several) if len(several) > 1 else several[0]
 
     images, labels = put(mesh, data.images), put(mesh, data.labels)
-    counts = {n: put(mesh, np.int32(n)) for n in range(1, steps_per_call(mesh) + 1)}
+    most = steps_per_call(mesh)
+    counts = {n: put(mesh, np.int32(n)) for n in range(1, most + 1)}
     spec = resident_spec(len(orders)).order
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:
         next_order = ahead.submit(epoch_orders, start // steps_per_epoch)
@@ -99,7 +100,7 @@ def resident_batches(
             next_order = ahead.submit(epoch_orders, epoch + 1)
             epoch_end = min(end, (epoch + 1) * steps_per_epoch)
             while step < epoch_end:
-                n = min(steps_until_event(step, steps_per_epoch, log_every), steps_per_call(mesh), epoch_end - step)
+                n = min(steps_until_event(step, steps_per_epoch, log_every), most, epoch_end - step)
                 yield n, ResidentBatch(images, labels, order, counts[n])
                 step += n
 
