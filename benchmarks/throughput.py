@@ -203,19 +203,16 @@ def print_tables(found: dict) -> None:
     table = rich.table.Table()
     for column in ("part", "ours images/s", "PyTorch images/s", "ratio (median)", "quartiles", "remarks"):
         table.add_column(column)
-    for part in ("step", "pipeline", "evaluate"):
-        if part not in found:
-            continue
+    remarks = {
+        "step": "{setting}; peak {ours_peak_mb:.0f}, {theirs_peak_mb:.0f} MB",
+        "pipeline": "{workers} data workers",
+        "evaluate": "{images} images, {epochs} epochs",
+    }
+    for part in [part for part in remarks if part in found]:
         row = found[part]
-        remarks = {
-            "step": lambda row: f"{row['setting']}; peak {row['ours_peak_mb']:.0f}, {row['theirs_peak_mb']:.0f} MB",
-            "pipeline": lambda row: f"{row['workers']} data workers",
-            "evaluate": lambda row: f"{row['images']} images, {row['epochs']} epochs",
-        }[part](row)
         low, high = row["ratio_quartiles"]
-        table.add_row(
-            part, f"{row['ours']:.1f}", f"{row['theirs']:.1f}", f"{row['ratio']:.2f}", f"{low:.2f}-{high:.2f}", remarks
-        )
+        speeds = f"{row['ours']:.1f}", f"{row['theirs']:.1f}"
+        table.add_row(part, *speeds, f"{row['ratio']:.2f}", f"{low:.2f}-{high:.2f}", remarks[part].format_map(row))
     if table.rows:
         console.print(table)
     for name, seconds in found.get("start", {}).items():

@@ -1,7 +1,8 @@
-"""Before JAX starts: eight fake devices, a compilation cache of the tests' own, and shapes checked by jaxtyping."""
+"""Before JAX starts: fake devices, caches of the tests' own, shapes checked by jaxtyping. Then, shared fixtures."""
 
 import os
 import pathlib
+import socket
 import sys
 import tempfile
 
@@ -16,5 +17,29 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "reference"))
 
 import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 jaxtyping.install_import_hook("sidae_jax", "beartype.beartype").__enter__()
+
+from sidae_jax.data import prepare  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def prepared_digits(tmp_path_factory) -> pathlib.Path:
+    """A TFDS folder with the digits, prepared while every connection is an error."""
+    folder = tmp_path_factory.mktemp("tfds")
+
+    def refuse(*_):
+        raise AssertionError("preparing the digits opened a connection")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        prepare.prepared_builder("digits", str(folder))
+    return folder
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch) -> pathlib.Path:
+    """The package's cache, empty and of one test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "sidae_jax"

@@ -175,10 +175,6 @@ def test_a_part_is_restored_alone_and_as_strictly(workdir):
                 checkpoints.restore(2, wrong, under=(under,))
 
 
-def kept(workdir: pathlib.Path) -> list[str]:
-    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
-
-
 @pytest.mark.parametrize("reopened", [False, True])
 def test_what_a_stop_left_is_removed_by_the_next_save_and_nothing_else(workdir, reopened):
     with Checkpoints(workdir, read_only=False) as checkpoints:
@@ -191,7 +187,7 @@ def test_what_a_stop_left_is_removed_by_the_next_save_and_nothing_else(workdir, 
             assert_bit_equal(checkpoints.newest_intact(some_arrays(0))[1], some_arrays(3))
             checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
         assert checkpoints.steps() == [1, 2, 4]
-    assert kept(workdir) == ["1", "2", "4"]
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["1", "2", "4"]
 
 
 def test_reading_writes_nothing(workdir, caplog):

@@ -1,13 +1,9 @@
-"""sidae_jax.data on scikit-learn's digits, prepared for real: pixels, slices, cache, errors."""
+"""sidae_jax.data on scikit-learn's digits, prepared for real: pixels, slices, folders, errors."""
 
 import hashlib
 import io
 import json
-import logging
-import os
-import pathlib
 import shutil
-import socket
 import time
 
 import numpy as np
@@ -15,29 +11,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sidae_jax import array_cache
-from sidae_jax.data import DATASETS, builders, decode, digits, load, prepare
+from sidae_jax.data import DATASETS, builders, decode, digits, load
 from sidae_jax.errors import UserError
 
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory) -> pathlib.Path:
-    """A TFDS folder with the digits, prepared while every connection is an error."""
-    folder = tmp_path_factory.mktemp("tfds")
-
-    def refuse(*_):
-        raise AssertionError("preparing the digits opened a connection")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", refuse)
-        prepare.prepared_builder("digits", str(folder))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch) -> pathlib.Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "sidae_jax"
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 def resize_reference(image: np.ndarray) -> np.ndarray:
@@ -77,8 +54,8 @@ def test_images_of_the_right_size_are_untouched():
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 1437), ("test", 360)])
-def test_digits_are_scikit_learns(prepared, split, count):
-    loaded = load("digits", split, str(prepared))
+def test_digits_are_scikit_learns(prepared_digits, split, count):
+    loaded = load("digits", split, str(prepared_digits))
     values, labels = load_digits(return_X_y=True)
     here = (np.arange(1797) % 5 == 0) == (split == "test")
     expected = np.stack([resize_reference(np.round(v.reshape(8, 8) * 255 / 16)) for v in values[here]])
@@ -95,8 +72,8 @@ def test_digits_are_scikit_learns(prepared, split, count):
     np.testing.assert_array_equal(loaded.labels, labels[here][original])
 
 
-def test_slices_are_tfds_slices(prepared):
-    train, test = (load("digits", split, str(prepared)) for split in ("train", "test"))
+def test_slices_are_tfds_slices(prepared_digits):
+    train, test = (load("digits", split, str(prepared_digits)) for split in ("train", "test"))
     for split, images, labels in [
         ("train[:10%]", train.images[:144], train.labels[:144]),
         ("train[:7]", train.images[:7], train.labels[:7]),
@@ -107,7 +84,7 @@ def test_slices_are_tfds_slices(prepared):
             np.concatenate([train.labels[1430:], test.labels[:3]]),
         ),
     ]:
-        part = load("digits", split, str(prepared))
+        part = load("digits", split, str(prepared_digits))
         np.testing.assert_array_equal(part.images, images)
         np.testing.assert_array_equal(part.labels, labels)
         assert part.num_classes == 10
@@ -117,85 +94,17 @@ def test_slices_are_tfds_slices(prepared):
             part.labels[0] = 0
 
 
-def test_sha256_is_of_exactly_the_slice(prepared):
-    part = load("digits", "train[:9]", str(prepared))
+def test_sha256_is_of_exactly_the_slice(prepared_digits):
+    part = load("digits", "train[:9]", str(prepared_digits))
     data = b"9,32,32,3\n" + part.images.tobytes() + part.labels.astype("<i4").tobytes()
     assert part.sha256() == hashlib.sha256(data).hexdigest()
-    assert part.sha256() == load("digits", "train[:9]", str(prepared)).sha256()
-    assert part.sha256() != load("digits", "train[1:10]", str(prepared)).sha256()
+    assert part.sha256() == load("digits", "train[:9]", str(prepared_digits)).sha256()
+    assert part.sha256() != load("digits", "train[1:10]", str(prepared_digits)).sha256()
 
 
-@pytest.fixture
-def decodings(monkeypatch) -> list[str]:
-    """The splits that are decoded, as they are."""
-    seen, real = [], decode.decode_split
-
-    def spy(builder, split):
-        seen.append(split)
-        return real(builder, split)
-
-    monkeypatch.setattr(decode, "decode_split", spy)
-    return seen
-
-
-def test_a_split_is_decoded_once(prepared, decodings):
-    first = load("digits", "test", str(prepared))
-    second = load("digits", "test[:50]", str(prepared))
-    assert decodings == ["test"]
-    assert isinstance(second.images, np.memmap)
-    np.testing.assert_array_equal(second.images, first.images[:50])
-
-
-@pytest.mark.parametrize("corruption", ["bit of images", "bit of labels", "truncated", "sidecar", "empty sidecar"])
-def test_a_corrupt_cache_is_made_again(prepared, cache_folder, decodings, caplog, corruption):
-    good = load("digits", "test", str(prepared)).sha256()
-    part = "json" if "sidecar" in corruption else "labels.npy" if "labels" in corruption else "images.npy"
-    (path,) = cache_folder.glob(f"*.{part}")
-    content = path.read_bytes()
-    if corruption.startswith("bit"):
-        path.write_bytes(content[:1000] + bytes([content[1000] ^ 4]) + content[1001:])
-    else:
-        path.write_bytes({"truncated": content[:-1], "sidecar": content[:20], "empty sidecar": b"{}"}[corruption])
-    with caplog.at_level(logging.WARNING):
-        assert load("digits", "test", str(prepared)).sha256() == good
-    assert decodings == ["test", "test"]
-    assert "corrupt" in caplog.text
-    assert path.read_bytes() == content
-    assert sorted(p.suffix for p in cache_folder.iterdir()) == [".json", ".npy", ".npy"]
-    load("digits", "test", str(prepared))
-    assert len(decodings) == 2
-
-
-def test_other_record_files_make_another_cache(prepared, tmp_path, decodings):
+def test_a_prepared_folder_is_only_read(prepared_digits, tmp_path):
     folder = tmp_path / "tfds"
-    shutil.copytree(prepared, folder)
-    load("digits", "test", str(folder))
-    (record,) = folder.glob("digits/1.0.0/*test*")
-    os.utime(record, ns=(0, record.stat().st_mtime_ns + 1))
-    load("digits", "test", str(folder))
-    assert decodings == ["test", "test"]
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(prepared, tmp_path, monkeypatch, caplog):
-    good = load("digits", "test", str(prepared)).sha256()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with caplog.at_level(logging.WARNING):
-        loaded = load("digits", "test", str(prepared))
-    assert loaded.sha256() == good
-    assert not loaded.images.flags.writeable
-    assert "XDG_CACHE_HOME" in caplog.text
-
-
-def test_the_cache_lies_in_the_home_folder(monkeypatch):
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert array_cache.user_folder() == pathlib.Path("/home/somebody/.cache/sidae_jax")
-
-
-def test_a_prepared_folder_is_only_read(prepared, tmp_path):
-    folder = tmp_path / "tfds"
-    shutil.copytree(prepared, folder)
+    shutil.copytree(prepared_digits, folder)
     paths = [folder, *folder.rglob("*")]
     for path in paths:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -244,8 +153,8 @@ def test_the_known_names():
         ("digits", "train+validation", ["Unknown split 'validation'"]),
     ],
 )
-def test_a_wrong_name_is_told(prepared, dataset, split, words):
-    _assert_told(words, dataset, split, str(prepared))
+def test_a_wrong_name_is_told(prepared_digits, dataset, split, words):
+    _assert_told(words, dataset, split, str(prepared_digits))
 
 
 def _assert_told(words, *arguments):
@@ -283,9 +192,9 @@ def test_no_data_and_no_network_is_told_at_once(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("corruption", ["missing", "truncated", "flipped", "info", "tfrecord"])
-def test_a_corrupt_folder_is_told(prepared, tmp_path, corruption):
+def test_a_corrupt_folder_is_told(prepared_digits, tmp_path, corruption):
     folder = tmp_path / "tfds"
-    shutil.copytree(prepared, folder)
+    shutil.copytree(prepared_digits, folder)
     (record,) = folder.glob("digits/1.0.0/*test*")
     info = record.with_name("dataset_info.json")
     content = record.read_bytes()

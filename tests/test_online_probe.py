@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from test_evaluation import NORMALIZATION, arrays_of
+from saved_runs import NORMALIZATION, arrays_of
 
 from sidae_jax import data
 from sidae_jax.config import pretraining

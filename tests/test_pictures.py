@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.manifold
 from flax import nnx
-from test_evaluation import NORMALIZATION, arrays_of, save
+from saved_runs import NORMALIZATION, arrays_of, save
 
 from sidae_jax import data
 from sidae_jax.config import pretraining

@@ -10,13 +10,13 @@ import optax
 import pytest
 from flax import nnx
 from jax.sharding import Mesh
-from test_evaluation import NORMALIZATION, PRETRAINING, save, state_arrays
+from saved_runs import NORMALIZATION, PRETRAINING, save, state_arrays
 from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, knn, mlp_probe, supervised
-from sidae_jax.evaluation.protocols import PROTOCOLS, FineTuning, MlpProbe, NearestNeighbors
+from sidae_jax.evaluation import config, finetune, mlp_probe, supervised
+from sidae_jax.evaluation.protocols import PROTOCOLS, FineTuning, MlpProbe
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.evaluation.supervised import accuracy
 from sidae_jax.evaluation.supervised import train_network as train
@@ -171,30 +171,6 @@ def test_the_mlp_probe_learns_what_a_linear_one_cannot():
     kernels = [np.asarray(probe.linear1.kernel[...]) for probe in probes]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert (kernels[0] != kernels[2]).all()
-
-
-def test_knn_by_the_loop():
-    rng = np.random.default_rng(0)
-    centers = rng.normal(size=(3, 5))
-    labels = rng.integers(0, 3, 70)
-    x = (centers[labels] + 1.5 * rng.normal(size=(70, 5))).astype(np.float32)
-    train_x, test_x = x[:50], x[50:]
-
-    def predicted(example, k, temperature):
-        cosines = train_x @ example / np.linalg.norm(train_x, axis=1) / np.linalg.norm(example)
-        votes = np.zeros(3)
-        for row in np.argsort(-cosines)[:k]:
-            votes[labels[row]] += np.exp(cosines[row] / temperature)
-        return votes.argmax()
-
-    found = {}
-    for k, temperature in ((1, 1.0), (7, 0.07), (7, 10.0), (50, 0.07), (200, 0.07)):
-        wanted = np.mean([predicted(e, k, temperature) == y for e, y in zip(test_x, labels[50:], strict=True)])
-        found[k, temperature] = knn.accuracy(
-            train_x, labels[:50], test_x, labels[50:], NearestNeighbors(k, temperature)
-        )
-        assert found[k, temperature] == pytest.approx(wanted)
-    assert found[7, 0.07] != found[7, 10.0] != found[50, 0.07]
 
 
 def test_a_step_of_fine_tuning_is_sgd_on_all_parameters(backbone, images):

@@ -230,20 +230,6 @@ def test_the_order_is_of_the_seed_and_the_step_alone(images):
     np.testing.assert_array_equal(batch.labels, images.labels[second[1]])
 
 
-def test_the_learning_rate_ends_at_zero_and_halves_in_the_middle():
-    _, schedule = step.make_optimizer(0.03, 0.9, 5e-4, 100)
-    np.testing.assert_allclose([schedule(0), schedule(50), schedule(100)], [0.03, 0.015, 0], atol=1e-9)
-
-
-def test_a_constant_schedule_and_adam_are_pytorchs():
-    """Adam's first step goes by lr against the sign of the gradient, the decay added to it."""
-    optimizer, schedule = step.make_optimizer(3e-4, 0.9, 0.5, 100, "adam", "constant")
-    assert schedule(0) == schedule(99) == np.float32(3e-4)
-    params = {"w": jnp.array([1.0, -1.0])}
-    updates, _ = optimizer.update({"w": jnp.array([-0.4, 0.6])}, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["w"], [-3e-4, -3e-4], rtol=1e-4)  # -0.4 + 0.5 > 0, 0.6 - 0.5 > 0
-
-
 def test_the_target_is_the_image_or_the_view():
     batch = Batch(*(jnp.full((1, 32, 32, 3), value) for value in (0.0, 1.0, 2.0)), jnp.zeros(1, jnp.int32))
     assert [float(target.max()) for target in batch.targets("image")] == [0, 0]
