@@ -92,6 +92,7 @@ def validate(config: ConfigDict) -> None:
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, settings.STEMS)
+    one_of("precision", config.precision, settings.PRECISIONS)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")

@@ -9,6 +9,7 @@ from typing import Any
 
 STEMS = ("imagenet", "cifar")
 TARGETS = ("image", "view")
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +21,14 @@ class BackboneSettings:
     width: channels of the first stage; 64 is ResNet-18, less is for tests.
     zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
+    precision: one of PRECISIONS, of the activations and products of the backbone and of all that follows it; see
+      networks/precision.py.
     """
 
     stem: str = "imagenet"
     width: int = 64
     zero_init_residual: bool = False
+    precision: str = "tensorfloat32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 from sidae_jax.settings import ViewSettings
 
 SIZE = 32
+_EXACT = lax.Precision.HIGHEST  # one pass in bfloat16 would move a pixel by up to one of 255 levels
 
 Planes = Float[Array, "3 32 32"]
 Plane = Float[Array, "32 32"]
@@ -125,15 +126,19 @@ def apply(planes: Planes, params: ViewParams, settings: ViewSettings) -> Planes:
     columns = crop_matrix(params.left, params.width)
     # mirroring commutes with everything after the crop: done here, on the matrix, the flip costs nothing
     columns = jnp.where(params.flip, columns[::-1], columns)
-    planes = crop_matrix(params.top, params.height) @ planes @ columns.T
+    planes = _resample(crop_matrix(params.top, params.height), planes, columns)
     if settings.p_jitter > 0:
         planes = color_jitter(planes, params.jitter, params.jitter_rank)
     if settings.p_gray > 0:
         planes = jnp.where(params.gray, grayscale(planes)[None], planes)
     if settings.p_blur > 0:
         matrix = blur_matrix(params.sigma, max(settings.blur_sigma))
-        planes = matrix @ planes @ matrix.T
+        planes = _resample(matrix, planes, matrix)
     return planes
+
+
+def _resample(rows: Plane, planes: Planes, columns: Plane) -> Planes:
+    return jnp.matmul(jnp.matmul(rows, planes, precision=_EXACT), columns.T, precision=_EXACT)
 
 
 def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
@@ -205,5 +210,5 @@ def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
     offsets = jnp.arange(-reach, reach + 1)
     weight = jnp.clip(radius + 1 - jnp.abs(offsets), 0, 1) / (2 * radius + 1)
     neighbor = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
-    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE))
-    return box @ box @ box
+    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE), precision=_EXACT)
+    return jnp.matmul(jnp.matmul(box, box, precision=_EXACT), box, precision=_EXACT)

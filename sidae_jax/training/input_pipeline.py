@@ -87,7 +87,7 @@ def resident_batches(
         several = [epoch_order(order, steps_per_epoch, epoch) for order in orders]
         return np.stack(several) if len(several) > 1 else several[0]
 
-    images, labels = put(mesh, data.images), put(mesh, data.labels)
+    images, labels = put(mesh, data.images.reshape(len(data.images), -1)), put(mesh, data.labels)
     most = steps_per_call(mesh)
     counts = {n: put(mesh, np.int32(n)) for n in range(1, most + 1)}
     spec = resident_spec(len(orders)).order
