@@ -156,22 +156,31 @@ def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
 def color_jitter(planes: Planes, jitter: Float[Array, "4"], rank: Int[Array, "4"]) -> Planes:
     """torchvision's ColorJitter: brightness, contrast, saturation and hue, each once, in the order of `rank`.
 
-    The first three are the same blend with different partners; only hue is costly. So hue is computed once, between two
-    rounds of the three blends, and each blend has factor 1 in the round in which it is not due.
+    Hue is costly, so it is computed once, between two rounds of the other three; a factor of 1 changes nothing. Within
+    a round the sequence b s b c b s b of brightness, saturation and contrast has all their orders in it, and only one
+    mean over the image, for contrast, which would end a kernel.
     """
-    blend_rank = _rank(rank[:3])  # the order among the three blends
-    before_hue = rank[:3] < rank[3]
+    brightness_last = rank[0] > rank[2]
 
     def blends(planes, due):
-        for place in range(3):
-            here = blend_rank == place
-            factor = jnp.where(here & due, jitter[:3], 1.0)[jnp.argmax(here)]
-            gray = grayscale(planes)
-            partner = jnp.where(here[0], 0.0, jnp.where(here[1], gray.mean(), gray))
-            planes = jnp.clip(factor * planes + (1 - factor) * partner, 0, 1)
+        brightness, contrast, saturation = jnp.where(due, jitter[:3], 1.0)
+        after_contrast = due[1] & (rank[:3] > rank[1])
+        for second in (False, True):
+            now = after_contrast == second
+            b, s = jnp.where(now[0], brightness, 1.0), jnp.where(now[2], saturation, 1.0)
+            planes = _blend(planes, 0.0, jnp.where(brightness_last, 1.0, b))
+            planes = _blend(planes, grayscale(planes), s)
+            planes = _blend(planes, 0.0, jnp.where(brightness_last, b, 1.0))
+            if not second:
+                planes = _blend(planes, grayscale(planes).mean(), contrast)
         return planes
 
+    before_hue = rank[:3] < rank[3]
     return blends(shift_hue(blends(planes, before_hue), jitter[3]), ~before_hue)
+
+
+def _blend(planes, partner, factor):
+    return jnp.clip(factor * planes + (1 - factor) * partner, 0, 1)
 
 
 def grayscale(planes: Planes) -> Plane:
