@@ -18,6 +18,7 @@ def get_config(method: str = "sidae"):
     config.stem = "imagenet"
 
     if method not in REPORT_METHODS:
-        config.d_hid = 512  # dimensions of z
         config.views.p_blur = 0.5
+        if "d_hid" in config:
+            config.d_hid = 512  # dimensions of z
     return config

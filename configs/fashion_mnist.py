@@ -11,23 +11,15 @@ from sidae_jax.settings import REPORT_METHODS
 
 
 def get_config(method: str = "sidae"):
+    config = pretraining(method, "fashion_mnist")  # all keys, with the defaults of the method's paper
     if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
-        return pretraining(method, "fashion_mnist")
+        return config
 
-    config = pretraining(method, "fashion_mnist")  # all keys, with their defaults
     config.train_split = "train"
     config.epochs = 200
     config.batch_size = 512
     config.lr = 0.03  # SGD with momentum, cosine decay to 0
-    config.momentum = 0.9
-    config.weight_decay = 5e-4
-    config.d_hid = 2048  # dimensions of z
-
-    if method == "sidae":
+    if "w" in config:
         config.w = 0.5  # weight of the reconstruction; 0 is SimSiam
-
-    config.views.crop_scale = (0.2, 1.0)
-    config.views.p_jitter = 0.8
-    config.views.p_gray = 0.2
     config.views.p_blur = 0.5
     return config

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from sidae_jax import cli
-from sidae_jax.evaluation.config import linear_probe, validate
+from sidae_jax.evaluation.config import protocol, validate
 from sidae_jax.runs import newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
@@ -34,4 +34,4 @@ def main(config: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, default=linear_probe)
+    cli.run(main, default=protocol)
