@@ -17,12 +17,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run;
 
 
 def main(config: ConfigDict) -> None:
-    """Writes the samples that the report draws. Raises UserError."""
+    """Writes the pictures that the report draws. Raises UserError."""
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
-    from sidae_jax.evaluation.samples import write
+    from sidae_jax.evaluation.make_pictures import write
 
     runtime.require_single_process("pictures")
     runtime.start()

@@ -10,7 +10,7 @@ import pytest
 from sidae_jax import streams
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
-from sidae_jax.evaluation.subset import labeled_rows
+from sidae_jax.evaluation.run import labeled_rows
 from sidae_jax.evaluation.supervised import accuracy
 
 
