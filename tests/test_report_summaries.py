@@ -148,7 +148,7 @@ def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
         write_config(tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}", "dae", seed=seed)
 
     def names(*parts):
-        return [run.name for run in find_runs(tmp_path.joinpath("sweep", *parts))]
+        return [run.pretraining.label for run in find_runs(tmp_path.joinpath("sweep", *parts))]
 
     assert names() == names("cifar10-dae") == ["cifar10-dae"] * 2
     assert names("cifar10-dae", "seed1") == ["cifar10-dae"]

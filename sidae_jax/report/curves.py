@@ -39,11 +39,7 @@ class Comparison(NamedTuple):
         return f"{self.task.title}, pre-trained on {self.pretrained_on}"
 
 
-class Point(NamedTuple):
-    """A point of a curve."""
-
-    x: float
-    summary: Summary
+Point = tuple[int | float, Summary]  # of a curve: x, and what was measured there
 
 
 def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
@@ -60,7 +56,7 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
         if max(len({s.measured.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
             continue
         figure, axes = new_figure()
-        _draw_all(axes, {run: [Point(s.measured.epoch, s) for s in of_run] for run, of_run in runs.items()})
+        _draw_all(axes, {run: [(s.measured.epoch, s) for s in of_run] for run, of_run in runs.items()})
         scratch = _from_scratch(summaries, comparison)
         for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
             label = plain(f"supervised, from scratch{f' ({settings})' if settings else ''}")
@@ -103,7 +99,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 name="w",
             )
             ends = set(_ENDS.values())
-            curves = {run: points for run, points in curves.items() if len({p.x for p in points} - ends) > 1}
+            curves = {run: points for run, points in curves.items() if len({x for x, _ in points} - ends) > 1}
             if not curves:
                 continue
             figure, axes = new_figure()
@@ -113,7 +109,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 for row in published
                 if row.is_of(comparison.task) and row.pretrained_on == comparison.pretrained_on
             }
-            same_settings = any(not p.summary.measured.pretraining.settings for p in itertools.chain(*curves.values()))
+            same_settings = any(not s.measured.pretraining.settings for _, s in itertools.chain(*curves.values()))
             if theirs and same_settings and d == METHOD_SETTINGS["sidae"]().d_hid:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
                 label = "published: 200 epochs, all images, five seeds"
@@ -138,7 +134,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
         figure, axes = new_figure()
         _draw_all(axes, curves)
         axes.set_xscale("log", base=2)
-        ticks = sorted({point.x for points in curves.values() for point in points})
+        ticks = sorted({d for d, _ in itertools.chain(*curves.values())})
         axes.set_xticks(ticks, [str(d) for d in ticks])
         axes.set_xlabel(plain(f"d, dimensions of the latent space; pre-trained on {comparison.pretrained_on}"))
         figures[f"The dimension d: {comparison.title}"] = finish(figure, axes)
@@ -180,7 +176,7 @@ def _curves(
                 *(points[x(run)].measured.pretraining.label, run.label, name, x(run)),
             )
         points.setdefault(x(run), s)
-    return {run: [Point(x, points[x]) for x in sorted(points)] for run, points in curves.items()}
+    return {run: sorted(points.items()) for run, points in curves.items()}
 
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
@@ -191,10 +187,9 @@ def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None
 
 def _draw(axes: Axes, points: Sequence[Point], label: str, color: str, marker: str) -> None:
     """Draws a line with a band of one standard error."""
-    x, means = [p.x for p in points], [p.summary.mean for p in points]
-    errors = [p.summary.standard_error or 0.0 for p in points]
+    x, means = [x for x, _ in points], [s.mean for _, s in points]
     axes.plot(x, means, color=color, marker=marker, markersize=5, label=label)
-    low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
+    low, high = ([s.mean + sign * (s.standard_error or 0.0) for _, s in points] for sign in (-1, 1))
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 

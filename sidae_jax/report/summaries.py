@@ -75,8 +75,8 @@ class Summary:
     standard_error: float | None
 
 
-# The values that apply to records written before these keys existed.
-_BEFORE = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": ""}
+# What a record shows if it is older than these keys.
+_SHOWN_FOR_OLD_RECORDS = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": ""}
 
 
 def read(runs: Iterable[Run]) -> list[Row]:
@@ -121,7 +121,7 @@ def _records(path: pathlib.Path) -> list[results.Record]:
 
 
 def _measured(run: Run, record: results.Record) -> Measured:
-    record = {**_BEFORE, **record}
+    record = {**_SHOWN_FOR_OLD_RECORDS, **record}
     task = Task(
         protocol=record["protocol"],
         evaluated_on=printable(text(record, "dataset")),
