@@ -161,7 +161,7 @@ def test_a_signal_to_one_process_stops_all_within_seconds_whatever_log_every(tmp
         launched.processes[1].send_signal(signal.SIGTERM)
         codes, outputs = launched.ended(within=60)  # 10 s, a step, a checkpoint, on a busy machine
     assert codes == [143, 143], outputs
-    assert "stopped by SIGTERM at step" in outputs[0]
+    assert "stopped by SIGTERM; step " in outputs[0]
     (saved,) = (path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
-    assert f"at step {saved}, which is saved" in outputs[0]
+    assert f"step {saved} is saved" in outputs[0]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["seed"] == 0

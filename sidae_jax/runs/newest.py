@@ -1,10 +1,9 @@
-"""The default workdirs: where runs go, and which of them a command takes, if the command line names none."""
+"""The run that a command takes if the command line names none."""
 
 import pathlib
 
 from sidae_jax.errors import UserError
-
-ROOT = pathlib.Path("runs")
+from sidae_jax.runs import ROOT
 
 
 def newest_run() -> pathlib.Path:

@@ -61,8 +61,8 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                 state, metrics = mapped_step(state, batch, key)
             step += num_steps
 
-            logs = step % config.log_every == 0 or step == segment.end
-            if logs:
+            log_due = step % config.log_every == 0 or step == segment.end
+            if log_due:
                 _log(run, seeds, metrics, step, clock, console)
             elif step == segment.start + num_steps:  # excludes compilation from the first figures of speed
                 jax.block_until_ready(metrics)
@@ -70,13 +70,13 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             if all(seed.diverged for seed in seeds):
                 break
 
-            stop = signals.wanted(metrics, waited=logs, several_processes=jax.process_count() > 1)
-            scheduled = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
-            if scheduled or stop or step == segment.end:
+            stop = signals.wanted(metrics, waited=log_due, several_processes=jax.process_count() > 1)
+            save_due = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
+            if save_due or stop or step == segment.end:
                 with clock.paused():
-                    _save(seeds, state, metrics, step, console, scheduled=scheduled)
+                    _save(seeds, state, metrics, step, console, scheduled=save_due)
             if stop and step < run.total_steps:
-                console.write(f"stopped by {stop.name} at step {step}, which is saved: the same command continues")
+                console.write(f"stopped by {stop.name}; step {step} is saved, run the same command to continue")
                 sys.exit(128 + stop)
     return True
 
@@ -117,7 +117,7 @@ def _save(
 
 def _announcement(run: Run, segment: Segment) -> str:
     config, seeds = run.config, segment.seeds
-    who = f"{len(seeds)} seeds at once, figures are their means, " if len(seeds) > 1 else ""
+    who = f"{len(seeds)} seeds at once, values shown are means over them, " if len(seeds) > 1 else ""
     if len(seeds) < config.num_seeds:
         who += f"seed {', '.join(str(seed.config.seed) for seed in seeds)} up to step {segment.end}, "
     return (
