@@ -7,12 +7,12 @@ of them: SidAE 64.75 / 51.67, SimSiam 57.08 / 44.06, denoising autoencoder 57.44
 """
 
 from sidae_jax.config import pretraining
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import own_settings
 
 
 def get_config(method: str = "sidae"):
     config = pretraining(method, "cifar10")  # all keys, with the defaults of the method's paper
-    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
+    if own_settings(method):  # those of its own source, which sidae_jax/settings.py lists
         return config
 
     config.train_split = "train"

@@ -8,13 +8,13 @@ Appendix Table 1 has 65.42 for SidAE (w = 0.25) on CIFAR-10.
 """
 
 from sidae_jax.config import pretraining
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import own_settings
 
 
 def get_config(method: str = "sidae"):
     config = pretraining(method, "stl10")  # all keys, with the defaults of the method's paper
     config.train_split = "train" if method == "supervised" else "unlabelled"  # 5,000 images, or 100,000 without labels
-    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
+    if own_settings(method):  # those of its own source, which sidae_jax/settings.py lists
         return config
 
     config.epochs = 200

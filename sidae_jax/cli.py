@@ -26,18 +26,11 @@ _CONFIG = flags.DEFINE_string(
 _MARK = "config."
 
 
-def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parses the command line and calls `main` with the config, which `default` makes if no file is given.
+def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None) -> None:
+    """Parses the command line and calls `main` with a function that loads the config; `default` makes one without file.
 
     A user's mistake ends the program with exit code 2 and one sentence.
     """
-    run_loading(lambda load: main(load()), default)
-
-
-def run_loading(
-    main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None
-) -> None:
-    """Does the same as `run` for a `main` that gets a function and calls it to load the config when it needs it."""
     overrides: list[tuple[str, str]] = []
 
     def parse(argv):

@@ -65,4 +65,4 @@ def _default_workdir(config: ConfigDict) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    cli.run_loading(main)
+    cli.run(main)

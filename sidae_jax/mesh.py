@@ -79,7 +79,7 @@ def replicated_keys(mesh: Mesh, seeds: Sequence[int]) -> Key[Array, "*seeds"]:
         several = [jax.random.key(seed) for seed in seeds]
         return jnp.stack(several) if len(several) > 1 else several[0]
 
-    return jax.jit(keys, out_shardings=NamedSharding(mesh, P()))()
+    return jax.jit(keys, out_shardings=replicated(mesh))()
 
 
 def process_rows(batch_size: int) -> slice:

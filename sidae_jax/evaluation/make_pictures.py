@@ -1,4 +1,4 @@
-"""Samples of what a checkpoint does: views of test images, their reconstructions, and features projected by t-SNE."""
+"""What a report shows of a checkpoint: views of test images, their reconstructions, and features by t-SNE."""
 
 import pathlib
 

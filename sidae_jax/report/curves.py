@@ -198,10 +198,9 @@ def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
 
     def label(run: Pretraining, with_scale: bool) -> str:
         weight = "" if run.w is None else f", w = {run.w:g}"
-        parts = [run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")]
-        parts += [run.settings] if run.settings else []
-        parts += [f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}"] if with_scale else []
-        return "; ".join(parts)
+        name = run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")
+        scale = f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}" if with_scale else ""
+        return "; ".join(filter(None, [name, run.settings, scale]))
 
     short = {run: label(run, with_scale=False) for run in curves}
     names = list(short.values())

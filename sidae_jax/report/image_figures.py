@@ -47,7 +47,7 @@ def _checked(pictures: Pictures) -> Pictures:
     shapes = {
         "images": ((shown, 32, 32, 3), np.uint8),
         "views": ((shown, 2, 32, 32, 3), np.uint8),
-        "reconstructions": ((min(len(pictures.reconstructions), shown), 2, 32, 32, 3), np.uint8),
+        "reconstructions": ((shown if len(pictures.reconstructions) else 0, 2, 32, 32, 3), np.uint8),
         "tsne": ((points, 2), np.float32),
         "labels": ((points,), np.int32),
         "class_names": ((len(pictures.class_names),), np.str_),
@@ -56,8 +56,6 @@ def _checked(pictures: Pictures) -> Pictures:
         array = getattr(pictures, name)
         if array.shape != shape or not np.issubdtype(array.dtype, dtype) or not shown or not points:
             raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}")
-    if pictures.reconstructions.shape[0] not in (0, shown):
-        raise ValueError(f"{len(pictures.reconstructions)} reconstructions for {shown} images")
     return pictures
 
 
@@ -125,14 +123,14 @@ def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
     padded = [np.pad(images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for _, images in rows]
     mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
     height, width, _ = mosaic.shape
-    labels = [plain(textwrap.fill(label, 36)) for label, _ in rows]
+    labels = [textwrap.fill(label, 36) for label, _ in rows]
     longest = max(len(line) for label in labels for line in label.splitlines())
     figure = Figure(figsize=(width / 48 + 0.08 * longest + 0.2, height / 48 + 0.1), layout="constrained")  # inches
     figure.get_layout_engine().set(w_pad=0.15)  # letters in a browser may be wider than measured here
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
-    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], labels)
+    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], list(map(plain, labels)))
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)

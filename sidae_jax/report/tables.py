@@ -121,7 +121,7 @@ def settings_of(run: Pretraining) -> str:
     theirs = published_settings(run.method, run.dataset)
     own = {"w": run.w, "d_hid": run.d_hid}
     differing = [f"{key} = {short_text(value)}" for key, value in own.items() if value != theirs.get(key)]
-    return ", ".join([*differing, *([run.settings] if run.settings else [])])
+    return ", ".join(filter(None, [*differing, run.settings]))
 
 
 def backbone_settings(run: Pretraining) -> str:

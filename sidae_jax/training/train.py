@@ -18,7 +18,6 @@ from sidae_jax.training.segments import Segment, next_segment
 from sidae_jax.training.several_seeds import stack, unstack
 from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.start import open_run
-from sidae_jax.training.step import TrainState
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -74,7 +73,9 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             save_due = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
             if save_due or stop or step == segment.end:
                 with clock.paused():
-                    _save(seeds, state, metrics, step, console, scheduled=save_due)
+                    losses = np.atleast_1d(metrics["loss"])
+                    for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
+                        console.warn(seed.save(step, own, float(loss), scheduled=save_due))
             if stop and step < run.total_steps:
                 console.write(f"stopped by {stop.name}; step {step} is saved, run the same command to continue")
                 sys.exit(128 + stop)
@@ -99,20 +100,6 @@ def _log(
     if alive := [i for i, seed in enumerate(seeds) if not seed.diverged]:
         means = {name: float(np.mean([value[i] for i in alive])) for name, value in values.items()}
         console.show(step, {**common, **means, **speed})
-
-
-def _save(
-    seeds: Sequence[SeedRun],
-    state: TrainState,
-    metrics: dict[str, jax.Array],
-    step: int,
-    console: TrainingConsole,
-    *,
-    scheduled: bool,
-) -> None:
-    losses = np.atleast_1d(metrics["loss"])
-    for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
-        console.warn(seed.save(step, own, float(loss), scheduled=scheduled))
 
 
 def _announcement(run: Run, segment: Segment) -> str:
