@@ -135,26 +135,18 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
 
 def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the images and labels of a whole split, from the cache if it has them."""
-    info = builder.info.splits[split]
+    try:
+        stats = {path: os.stat(path) for path in map(os.path.realpath, builder.info.splits[split].filepaths)}
+    except OSError as error:
+        raise decode.unreadable(builder, error) from error
     made_from = {
         "dataset": builder.name,
         "version": str(builder.version),
         "split": split,
-        "files": _describe(info.filepaths, builder),
+        "files": [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()],
         "decoding": decode.version(),
     }
     name = f"{builder.name}-{builder.version}-{split}"
     build = functools.partial(decode.decode_split, builder, split)
     arrays = array_cache.load_or_build(array_cache.user_folder(), name, ("images", "labels"), made_from, build)
     return arrays["images"], arrays["labels"]
-
-
-def _describe(paths, builder: "tfds.core.DatasetBuilder") -> list[list]:
-    described = []
-    for path in map(os.path.realpath, paths):
-        try:
-            stat = os.stat(path)
-        except OSError as error:
-            raise decode.unreadable(builder, error) from error
-        described.append([path, stat.st_size, stat.st_mtime_ns])
-    return described

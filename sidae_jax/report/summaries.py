@@ -63,13 +63,12 @@ class Row(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
-    """The mean accuracy in percent over `seeds` pre-trainings.
+class Summary(Measured):
+    """What was measured, with the mean accuracy in percent over `seeds` pre-trainings.
 
     The standard error is in percent, with n - 1 in its variance; it is None for a single seed.
     """
 
-    measured: Measured
     seeds: int
     mean: float
     standard_error: float | None
@@ -156,9 +155,9 @@ def summarize(rows: Iterable[Row]) -> list[Summary]:
             statistics.fmean(100 * row.accuracy for row in of_seed)
             for _, of_seed in itertools.groupby(group, key=lambda row: row.seed)
         ]
-        n = len(means)
-        standard_error = statistics.stdev(means) / math.sqrt(n) if n > 1 else None
-        summaries.append(Summary(measured, n, statistics.fmean(means), standard_error))
+        n, mean = len(means), statistics.fmean(means)
+        error = statistics.stdev(means) / math.sqrt(n) if n > 1 else None
+        summaries.append(Summary(**vars(measured), seeds=n, mean=mean, standard_error=error))
     return summaries
 
 
@@ -171,5 +170,5 @@ def by_pretraining(summaries: Iterable[Summary]) -> dict[Pretraining, list[Summa
     """Groups the summaries by their pre-training."""
     groups = {}
     for summary in summaries:
-        groups.setdefault(summary.measured.pretraining, []).append(summary)
+        groups.setdefault(summary.pretraining, []).append(summary)
     return groups

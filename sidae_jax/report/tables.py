@@ -54,8 +54,8 @@ def accuracy_tables(summaries: Sequence[Summary]) -> list[Table]:
     there is no such run, it has a row of its own, where our cells are empty.
     """
     published = published_accuracies()
-    tasks = sorted({s.measured.task for s in summaries})
-    return [_table(task, [s for s in summaries if s.measured.task == task], published) for task in tasks]
+    tasks = sorted({s.task for s in summaries})
+    return [_table(task, [s for s in summaries if s.task == task], published) for task in tasks]
 
 
 def _table(task: Task, summaries: Sequence[Summary], published: Sequence[PublishedAccuracy]) -> Table:
@@ -63,8 +63,8 @@ def _table(task: Task, summaries: Sequence[Summary], published: Sequence[Publish
     beside_a_run = set()
     rows, numbers = [], {}  # numbers: those of the notes, in the order of their appearance
     for run, of_run in by_pretraining(summaries).items():
-        last = max(of_run, key=lambda s: s.measured.step)
-        if task.protocol == "finetune" and last.measured.step == 0:
+        last = max(of_run, key=lambda s: s.step)
+        if task.protocol == "finetune" and last.step == 0:
             rows.append(_from_scratch_row(run, last))
             continue
         theirs = [row for row in published if row.has_settings_of(run)]
@@ -100,9 +100,9 @@ def _from_scratch_row(run: Pretraining, untrained: Summary) -> TableRow:
 
 
 def _run_row(run: Pretraining, of_run: Sequence[Summary], last: Summary) -> TableRow:
-    trained = last.measured.step > 0
-    done, planned = last.measured.epoch, run.epochs
-    untrained = next((s for s in of_run if s.measured.step == 0), None)
+    trained = last.step > 0
+    done, planned = last.epoch, run.epochs
+    untrained = next((s for s in of_run if s.step == 0), None)
     return TableRow(
         pretraining=run.label,
         dataset=run.dataset,
