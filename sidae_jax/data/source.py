@@ -121,7 +121,9 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
             hint = f"; did you mean {near}?" if near else ""
             raise UserError(f"dataset {builder.name!r} has no split {unknown[0]!r} {known}: {wanted}{hint}") from error
         reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise UserError(f"split {split!r} of dataset {builder.name!r} {known}: {reason}: {wanted}") from error
+        raise UserError(
+            f"split {split!r} of dataset {builder.name!r} {known} cannot be read ({reason}): {wanted}"
+        ) from error
     slices = []
     for part in absolute:
         name = str(part.splitname)
