@@ -14,10 +14,10 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache, results
 from sidae_jax.evaluation.config import protocol
+from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
 from sidae_jax.evaluation.run import evaluate, labeled_rows
-from sidae_jax.evaluation.supervised import accuracy
 from sidae_jax.files import write_text
 from sidae_jax.methods import make_method
 from sidae_jax.report import run_index as report_runs

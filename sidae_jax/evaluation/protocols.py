@@ -72,8 +72,8 @@ class LinearProbe(_PaperSGD):
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.linear_probe import logits, train_probe
-        from sidae_jax.evaluation.supervised import accuracy
 
         train = data.train.images
         layer = train_probe(data.train.features(), train.labels, train.num_classes, self, data.seed)
@@ -96,8 +96,8 @@ class MlpProbe:
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits, train_mlp
-        from sidae_jax.evaluation.supervised import accuracy
 
         train = data.train.images
         mlp = train_mlp(data.train.features(), train.labels, train.num_classes, self, data.seed)
@@ -133,7 +133,7 @@ class FineTuning(_PaperSGD):
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
         from sidae_jax.evaluation.finetune import classify, finetune
-        from sidae_jax.evaluation.supervised import accuracy
+        from sidae_jax.evaluation.fit import accuracy
 
         train = data.train.images
         classifier = finetune(data.backbone, train.images, train.labels, train.num_classes, self, data.seed)
@@ -148,8 +148,8 @@ class OnlineProbe:
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits
-        from sidae_jax.evaluation.supervised import accuracy
 
         return accuracy(logits(data.backbone.classifier, data.test.features()), data.test.images.labels)
 
