@@ -86,7 +86,7 @@ def test_processes_with_other_settings_end_and_name_each_key(tmp_path):
 
 @pytest.mark.parametrize(
     ("mistake", "says"),
-    [("--config.data_dir=/nowhere", "data_dir='/nowhere'"), ("--config.lrr=3", "--config.lrr=3 is not a key")],
+    [("--config.data_dir=/nowhere", "--config.data_dir=/nowhere: "), ("--config.lrr=3", "--config.lrr=3 is not a key")],
 )
 def test_a_mistake_of_one_process_ends_all(tmp_path, mistake, says):
     run = f"--workdir={tmp_path}/run"
