@@ -134,6 +134,6 @@ def method_keys(method: str) -> dict[str, Any]:
     return dataclasses.asdict(METHOD_SETTINGS[method]())
 
 
-def paper_settings(method: str) -> dict[str, Any]:
-    """Returns the common keys whose value in the method's own source is not the SidAE paper's; "views" holds fields."""
+def own_settings(method: str) -> dict[str, Any]:
+    """What the method's own source sets differently from the SidAE paper; "views" holds fields of ViewSettings."""
     return _REPORT if method in REPORT_METHODS else {}
