@@ -90,9 +90,12 @@ def _normalize_forward(x, scale, bias, pool, relu, axis_name):
         mean, square = lax.pmean((mean, square), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0.0)
     rstd = lax.rsqrt(var + _EPSILON)
-    y, place, x_kept = _apply(x, mean, rstd * scale, bias), None, x
-    if pool:
-        y, place, x_kept = max_pool_with_places(y, x)
+    place, x_kept = None, x
+    if pool:  # the maxima of y are where those of x are, or its minima where the scale is negative
+        sign = jnp.where(scale < 0, -1, 1).astype(x.dtype)
+        largest, place = max_pool_with_places(x * sign)
+        x_kept = largest * sign
+    y = _apply(x_kept, mean, rstd * scale, bias)
     y = jnp.maximum(y, 0) if relu else y
     return (y.astype(x.dtype), mean, var), (x, scale, bias, mean, rstd, place, x_kept)
 

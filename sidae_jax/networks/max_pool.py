@@ -12,32 +12,27 @@ def max_pool(x: Float[Array, "*n h w c"]) -> Float[Array, "*n h//2 w//2 c"]:
 
     As in PyTorch, the gradient goes to the first of equal maxima.
     """
-    return max_pool_with_places(x, x)[0]
+    return max_pool_with_places(x)[0]
 
 
 def max_pool_with_places(
-    y: Float[Array, "*n h w c"], x: Float[Array, "*n h w c"]
-) -> tuple[Float[Array, "*n h//2 w//2 c"], UInt8[Array, "*n h//2 w//2 c"], Float[Array, "*n h//2 w//2 c"]]:
-    """Returns the maxima of y, their places in their windows, 3 i + j with 0 <= i, j <= 2, and x at these places."""
-    best = (y, jnp.zeros(y.shape, jnp.uint8), x)
-    for axis, weight in ((-2, 1), (-3, 3)):  # along the rows, then down the columns
-        size = y.shape[axis] // 2
-        taps = []
-        for tap in range(3):
-            padded = [_pad_before(array, axis, value) for array, value in zip(best, (-jnp.inf, 0, 0), strict=True)]
-            largest, place, there = (
-                lax.slice_in_dim(a, tap, tap + 2 * size - 1, 2, axis=axis % a.ndim) for a in padded
-            )
-            taps.append((largest, place + jnp.uint8(weight * tap), there))
-        best = taps[0]
-        for tap in taps[1:]:
-            larger = tap[0] > best[0]
-            best = tuple(jnp.where(larger, new, old) for new, old in zip(tap, best, strict=True))
-    return best
+    x: Float[Array, "*n h w c"],
+) -> tuple[Float[Array, "*n h//2 w//2 c"], UInt8[Array, "*n h//2 w//2 c"]]:
+    """Returns the maxima and their places in their windows, 3 i + j with 0 <= i, j <= 2."""
+    largest, place = x, jnp.zeros(x.shape, jnp.uint8)
+    for axis, weight in ((x.ndim - 2, 1), (x.ndim - 3, 3)):  # along the rows, then down the columns
+        taps = zip(_taps(largest, axis, -jnp.inf), _taps(place, axis, 0), strict=True)
+        largest, place = next(taps)
+        for i, (other, its_place) in enumerate(taps, 1):
+            place = jnp.where(other > largest, its_place + jnp.uint8(weight * i), place)
+            largest = jnp.maximum(other, largest)
+    return largest, place
 
 
-def _pad_before(array, axis, value):
-    return jnp.pad(array, [(int(a == axis % array.ndim), 0) for a in range(array.ndim)], constant_values=value)
+def _taps(array, axis, outside):
+    """Returns the first, second and third values of the windows along an axis; `outside` is before the array."""
+    padded = jnp.pad(array, [(int(a == axis), 0) for a in range(array.ndim)], constant_values=outside)
+    return [lax.slice_in_dim(padded, i, i + array.shape[axis] - 1, 2, axis) for i in range(3)]
 
 
 def max_pool_gradient(place: UInt8[Array, "*n h w c"], dy: Float[Array, "*n h w c"]) -> Float[Array, "*n 2*h 2*w c"]:
@@ -52,4 +47,4 @@ def max_pool_gradient(place: UInt8[Array, "*n h w c"], dy: Float[Array, "*n h w 
     return dx
 
 
-max_pool.defvjp(lambda x: max_pool_with_places(x, x)[:2], lambda place, dy: (max_pool_gradient(place, dy),))
+max_pool.defvjp(max_pool_with_places, lambda place, dy: (max_pool_gradient(place, dy),))
