@@ -8,6 +8,7 @@ from ml_collections.config_dict import placeholder
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
+from sidae_jax.settings import PRECISIONS
 
 
 def protocol(name: str = "linear") -> ConfigDict:
@@ -21,6 +22,7 @@ def protocol(name: str = "linear") -> ConfigDict:
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
+            "precision": placeholder(str),  # None: the pre-training's
             "seed": 0,  # of initial values and the order of examples; the labeled subset is always the same
             **({"features": "backbone"} if chosen.frozen else {}),  # or projector
             chosen.section: dataclasses.asdict(chosen()),
@@ -44,6 +46,8 @@ def validate(config: ConfigDict) -> None:
             f"config.label_fraction={config.label_fraction} has no meaning for {PROTOCOLS[name].title}, whose "
             "classifier was trained during the pre-training: leave --config.label_fraction out"
         )
+    if config.precision is not None:
+        one_of("precision", config.precision, PRECISIONS)
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
     if PROTOCOLS[name].frozen:
         one_of("features", config.features, FEATURES)

@@ -47,8 +47,8 @@ def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) ->
         )
 
 
-def restore(checkpoints: Checkpoints, step: int) -> Classified:
+def restore(checkpoints: Checkpoints, step: int, precision: str | None = None) -> Classified:
     """Returns the backbone of a checkpoint and its classifier. Raises CorruptCheckpoint."""
-    method = restore_method(checkpoints, step)
+    method = restore_method(checkpoints, step, precision)
     normalization = normalization_of(checkpoints.metadata(step))
     return Classified(method.encoder.backbone, normalization, classifier=method.classifier)

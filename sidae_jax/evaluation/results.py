@@ -13,7 +13,7 @@ from absl import logging
 
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
-from sidae_jax.runs.old_names import renamed
+from sidae_jax.runs.old_names import modern
 
 Record = dict[str, Any]
 _ONCE_IMPLIED = {"features": "backbone"}  # settings that older files lack, with the value that they all had
@@ -43,7 +43,7 @@ def _lines(path: pathlib.Path) -> list[Record]:
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            record = renamed(json.loads(line))
+            record = modern(json.loads(line))
             if type(record["step"]) is not int:
                 raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})

@@ -17,6 +17,7 @@ from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.files import open_folder
+from sidae_jax.networks.precision import products_in
 from sidae_jax.runs import checkpoint
 from sidae_jax.streams import Stream
 
@@ -43,9 +44,10 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
             online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         kind = config.get("features", "backbone")
+        precision = config.precision or pretraining["config"]["precision"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
-        evaluation = _Evaluation(config, dataset, data_dir, open_folder(folder, "eval") / "features")
+        evaluation = _Evaluation(config, dataset, data_dir, precision, open_folder(folder, "eval") / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -55,11 +57,11 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 console.print(
                     f"untrained backbone: one pass over the training images, then {title} (waits for the compiler)"
                 )
-                backbone = untrained_backbone(pretraining, evaluation.train.images, kind)
+                backbone = untrained_backbone(pretraining, evaluation.train.images, kind, precision)
             else:
                 console.print(f"checkpoint {step}: {title}")
                 if trains:
-                    backbone = restore_backbone(checkpoints, step, kind)
+                    backbone = restore_backbone(checkpoints, step, kind, precision)
                 else:
                     backbone = online_probe.restore(checkpoints, step)
             where = {
@@ -91,11 +93,14 @@ def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
 class _Evaluation:
     """The images of an evaluation, and how it measures a backbone."""
 
-    def __init__(self, config: ConfigDict, dataset: str, data_dir: str | None, feature_folder: pathlib.Path):
+    def __init__(
+        self, config: ConfigDict, dataset: str, data_dir: str | None, precision: str, feature_folder: pathlib.Path
+    ):
         self.config = config
         self.protocol = PROTOCOLS[config.protocol]
         self.dataset = dataset
         self.data_dir = data_dir
+        self.precision = precision
         self.feature_folder = feature_folder
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
         rows = labeled_rows(len(self.train.labels), config.label_fraction)
@@ -106,6 +111,7 @@ class _Evaluation:
             "train_split": config.train_split,
             "test_split": config.test_split,
             "label_fraction": config.label_fraction,
+            "precision": precision,
             "seed": config.seed,
             "n_train": len(rows),
             "n_test": len(self.test.labels),
@@ -134,6 +140,7 @@ class _Evaluation:
 
         train, test = examples(f"train-{config.label_fraction:g}", self.labeled), examples("test", self.test)
         protocol = self.protocol(**config[self.protocol.section])
-        measured = protocol.accuracy(Measurement(backbone, train, test, config.seed))
+        with products_in(self.precision):
+            measured = protocol.accuracy(Measurement(backbone, train, test, config.seed))
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the backbone has changed"
         return {**self.settings, "accuracy": measured, "seconds": time.perf_counter() - start}

@@ -88,6 +88,7 @@ class Encoder(nnx.Module):
         projector: type[nnx.Module] = Projector,
     ):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
+        self.precision = backbone.precision
         self.projector = projector(self.backbone.num_features, latent_dim, axis_name=axis_name, rng=rng)
 
     def __call__(

@@ -9,7 +9,7 @@ from absl import logging
 from sidae_jax import settings
 from sidae_jax.report.reference import other_settings
 from sidae_jax.report.values import describe, integer, number, printable, text
-from sidae_jax.runs.old_names import renamed
+from sidae_jax.runs.old_names import modern
 
 MOST_EPOCHS = 1e9  # no run has more, and no axis can show more
 
@@ -66,7 +66,7 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
 
 
 def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
-    config = renamed(json.loads(path.read_text())["config"])
+    config = modern(json.loads(path.read_text())["config"])
     method_keys = settings.method_keys(config["method"])
     seed = integer(config, "seed", 0)
     without_seed = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent

@@ -19,7 +19,7 @@ from absl import logging
 
 from sidae_jax import processes
 from sidae_jax.errors import UserError
-from sidae_jax.runs.old_names import renamed
+from sidae_jax.runs.old_names import modern
 
 Arrays = dict[str, np.ndarray]
 _SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
@@ -109,7 +109,7 @@ class Checkpoints:
         metadata = dict(self._read(step, metadata=ocp.args.JsonRestore()))
         if metadata.pop(_OWN_SUM, None) != _json_sha256(metadata):
             raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
-        return renamed(metadata)
+        return modern(metadata)
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
         """Returns the arrays named in `like`, with the shapes and dtypes of `like`'s values.

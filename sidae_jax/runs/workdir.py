@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from sidae_jax.config import FREE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
-from sidae_jax.runs.old_names import renamed
+from sidae_jax.runs.old_names import modern
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
@@ -111,7 +111,7 @@ class Workdir:
                 raise UserError(f"{path} is missing beside checkpoints: put it back, or give another --workdir")
             return None
         try:
-            before = renamed(json.loads(path.read_text()))
+            before = modern(json.loads(path.read_text()))
             old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(
