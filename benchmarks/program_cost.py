@@ -1,8 +1,8 @@
 """Counts what a compiled program does, from its text: kernels, bytes, operations, windows, copies and collectives.
 
 Bytes are the operands and results of every instruction that runs as a kernel of its own: what must move through the
-device's memory if nothing stays in a cache. Slices that a fusion reads of a larger operand count as the whole operand.
-The body of a loop is counted once.
+device's memory if nothing stays in a cache. Of an operand that is only sliced or gathered from, the slices count. The
+body of a loop is counted once.
 """
 
 import collections
@@ -19,6 +19,7 @@ _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\((?:[^()]|\([^()]*\))*
 # instructions that no kernel runs
 _FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"}
 _FREE |= {"iota", "optimization-barrier", "custom-call:AllocateBuffer", "custom-call:AssumeGatherIndicesInBound"}
+_SLICES = ("slice", "dynamic-slice", "gather")
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -115,12 +116,25 @@ def _kernels(computations, name):
             for called in instruction.called:
                 kernels += _kernels(computations, called)
             continue
-        operands = [shapes.get(operand, "") for operand in instruction.operands]
         flops, window = _work(computations, instruction, shapes)
         source = re.search(r'op_name="([^"]+)"', instruction.rest)
-        moved = _bytes(instruction.shape) + sum(map(_bytes, operands))
+        moved = _bytes(instruction.shape) + sum(_bytes_read(computations, instruction, shapes))
         kernels.append(Kernel(operation, instruction.shape, moved, flops, window, source[1] if source else ""))
     return kernels
+
+
+def _bytes_read(computations, instruction, shapes):
+    """Yields the bytes that an instruction reads of each of its operands."""
+    body = computations[instruction.called[0]] if instruction.operation == "fusion" else []
+    parameters = {i.rest.partition(")")[0]: i.name for i in body if i.operation == "parameter"}
+    for place, operand in enumerate(instruction.operands):
+        if instruction.operation in _SLICES and place == 0:
+            yield _bytes(instruction.shape)
+            continue
+        readers = [i for i in body if parameters.get(str(place)) in i.operands]
+        sliced = [i for i in readers if i.operation in _SLICES and i.operands[0] == parameters[str(place)]]
+        whole = _bytes(shapes.get(operand, ""))
+        yield min(whole, sum(_bytes(i.shape) for i in sliced)) if readers and readers == sliced else whole
 
 
 def _work(computations, instruction, shapes):

@@ -8,6 +8,7 @@ that was stopped.
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import cli
 from sidae_jax.config import validate
+from sidae_jax.errors import UserError
 from sidae_jax.experiments import run_name
 from sidae_jax.runs import ROOT
 
@@ -26,6 +28,9 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processe
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, where no cluster says it.")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes of the cluster job (Slurm, TPU pod, MPI, Kubernetes)."
+)
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "On GPUs, run only kernels whose results have the same bits in every run; slower."
 )
 
 
@@ -41,6 +46,8 @@ def main(load: Callable[[], ConfigDict]) -> None:
     if not several:  # reports a mistake before the imports that take seconds
         config, workdir = load_checked()
 
+    if _DETERMINISTIC.value:  # read when JAX starts
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     import jax
 
     from sidae_jax import mesh, processes, runtime
@@ -52,7 +59,15 @@ def main(load: Callable[[], ConfigDict]) -> None:
         config, workdir = processes.raise_in_all(load_checked)
     if not _WORKDIR.value and jax.process_index() == 0:
         print(f"workdir: {workdir}", flush=True)
-    train(config, workdir)
+    try:
+        train(config, workdir)
+    except jax.errors.JaxRuntimeError as error:
+        if not _DETERMINISTIC.value or "determinis" not in str(error):
+            raise
+        raise UserError(
+            f"--deterministic: this run has no such program for {jax.devices()[0].device_kind} "
+            f"({str(error).splitlines()[0]}): leave --deterministic out"
+        ) from error
 
 
 def _default_workdir(config: ConfigDict) -> pathlib.Path:

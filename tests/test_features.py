@@ -54,8 +54,8 @@ def test_features_are_those_of_a_plain_forward_pass_and_change_nothing(backbone,
 
 
 def test_features_are_computed_on_all_devices(backbone, images, monkeypatch):
-    forward, computed = backbones._forward, []
-    monkeypatch.setattr(backbones, "_forward", lambda *arguments: computed.append(forward(*arguments)) or computed[-1])
+    forward, computed = backbones.forward, []
+    monkeypatch.setattr(backbones, "forward", lambda *arguments: computed.append(forward(*arguments)) or computed[-1])
     found = backbones.compute_features(backbone, images.images)
     (output,) = computed
     assert {shard.data.shape for shard in output.addressable_shards} == {(64, 32)}

@@ -56,6 +56,7 @@ def build(images, on, method="sidae", **changes):
         optimizer=optimizer,
         views=view_settings(settings),
         normalization=measure(images.images),
+        precision=settings.precision,
     )
     return mesh.put_tree(on, state), device_step
 
