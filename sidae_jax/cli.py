@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from sidae_jax import interrupt
 from sidae_jax.config import flat
 from sidae_jax.errors import UserError, nearest
 
@@ -50,7 +52,12 @@ def run_loading(
         overrides.extend(given)
         return parsed
 
-    _run(lambda: main(lambda: load_config(_CONFIG.value, overrides, default)), parse)
+    def interruptible():
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by the shell that started this in the background
+        with interrupt.heard([] if ignored else [signal.SIGINT], interrupt.end_at_once):
+            main(lambda: load_config(_CONFIG.value, overrides, default))
+
+    _run(interruptible, parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
