@@ -88,7 +88,25 @@ MISTAKES = {
     "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
     "flag": digits(
         "--wrokdir=x",
-        r"--wrokdir is not an option of this program: did you mean --workdir\? \(to set .*--config.wrokdir=VALUE\)",
+        r"--wrokdir is not an option of this program: did you mean --workdir\?",
+    ),
+    "a key as a flag": digits(
+        "--seeds=2", r"--seeds is not an option of this program: did you mean --config.seed or --config.num_seeds\?"
+    ),
+    "a key as a flag, without a config": Mistake(
+        MAIN, "--seeds=2", "--seeds is not an option of this program: --help lists the options"
+    ),
+    "an evaluation's config": Mistake(
+        MAIN,
+        "--config=configs/linear_eval.py",
+        r"this is an evaluation's config \(config.protocol=linear\): start sidae_jax.linear_eval with it, or give .*",
+    ),
+    "a config file of evaluations": evaluate(
+        "--config=configs/knn.py",
+        r"--config=configs/knn.py is not a file in {root}: did you mean configs/knn_eval.py\?",
+    ),
+    "no config file of evaluations": evaluate(
+        "--config=zzz.py", ".*: give the path of one such as configs/linear_eval.py"
     ),
     "flag's value": digits(
         "--num_processes=two",
