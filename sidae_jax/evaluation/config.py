@@ -8,6 +8,7 @@ from ml_collections.config_dict import placeholder
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
+from sidae_jax.settings import REPORT_METHODS
 
 
 def protocol(name: str) -> ConfigDict:
@@ -60,3 +61,30 @@ def validate(config: ConfigDict) -> None:
             check(config, f"{section}.{key}", value >= 1, "at least 1")
         else:
             check(config, f"{section}.{key}", 0 < value < float("inf"), "above 0")
+
+
+def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
+    """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
+    if PROTOCOLS[config.protocol].trains:
+        return
+    if pretraining.method not in REPORT_METHODS:
+        raise UserError(
+            f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
+            f"give a run of {', '.join(REPORT_METHODS)}, or another config, such as --config=configs/linear_eval.py"
+        )
+    if config.dataset not in (None, pretraining.dataset):
+        raise UserError(
+            f"config.dataset={config.dataset} cannot be evaluated online by a classifier trained on "
+            f"{pretraining.dataset}: leave --config.dataset out, or give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
+    if pretraining.train_split.startswith("unlabelled") and "+" not in pretraining.train_split:
+        raise UserError(
+            f"config.protocol=online needs labels, and the run was on {pretraining.dataset} "
+            f"{pretraining.train_split}, whose images have none: give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
+    if only_step == 0:
+        raise UserError(
+            "--step=0, the untrained backbone, has no trained classifier: give the step of a checkpoint, or no --step"
+        )

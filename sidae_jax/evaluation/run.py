@@ -12,6 +12,7 @@ from sidae_jax import data, runtime
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
+from sidae_jax.evaluation.config import check_run
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.evaluation.subset import labeled_rows
@@ -37,8 +38,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         }
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
-        if not trains:
-            online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
+        check_run(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         kind = config.get("features", "backbone")
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
