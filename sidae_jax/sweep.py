@@ -4,6 +4,7 @@ python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=s
 
 The same command continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run,
 for a cluster's array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
+The data sets are those of the folder that the environment variable TFDS_DATA_DIR names, or of ~/tensorflow_datasets.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)

@@ -74,7 +74,9 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
             f"dataset={dataset!r} is not known{_did_you_mean(dataset, DATASETS)}; give one of {', '.join(DATASETS)}."
         )
     if data_dir is not None:
-        data_dir = _existing_folder(data_dir)
+        data_dir = _existing_folder("data_dir", data_dir)
+    elif default := os.environ.get("TFDS_DATA_DIR"):
+        _existing_folder("TFDS_DATA_DIR", default)
     from sidae_jax.data import prepare  # imports TFDS, which takes most of a second
 
     builder = prepare.prepared_builder(dataset, data_dir)
@@ -90,7 +92,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
     return Images(images, labels, tuple(builder.info.features["label"].names))
 
 
-def _existing_folder(data_dir: str) -> str:
+def _existing_folder(key: str, data_dir: str) -> str:
     folder = data_dir and os.path.abspath(os.path.expanduser(data_dir))
     if not os.path.exists(folder):
         problem = "does not exist"
@@ -101,8 +103,8 @@ def _existing_folder(data_dir: str) -> str:
     else:
         return folder
     raise UserError(
-        f"data_dir={data_dir!r}: {folder} {problem}; give the folder of your TFDS data sets, make a new"
-        f" one with mkdir -p, or give None for TFDS's default."
+        f"{key}={data_dir!r}: {folder} {problem}; give the folder of your TFDS data sets, make a new"
+        f" one with mkdir -p, or {'give None' if key == 'data_dir' else 'unset it'} for TFDS's default."
     )
 
 
