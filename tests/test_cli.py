@@ -114,8 +114,18 @@ MISTAKES = {
     ),
     "no and a value": digits("--nodistributed=1", "--nodistributed=1 does not take an argument: --help .*"),
     "evaluation without checkpoints": Mistake(
-        EVALUATE, "--workdir={tmp}/no", "--workdir={tmp}/no has no folder checkpoints: give the folder of a run of .*"
+        EVALUATE,
+        "--workdir={tmp}/none",
+        "--workdir={tmp}/none has no folder checkpoints: give the folder of a run of .*",
     ),
+    **{
+        f"a mistyped workdir of {program}": Mistake(
+            f"sidae_jax.{program}",
+            "--workdir={tmp}/doen",
+            r"--workdir={tmp}/doen does not exist or is no folder: did you mean {tmp}/done\?",
+        )
+        for program in ("linear_eval", "pictures", "report")
+    },
     "step": evaluate(
         "--step=7",
         "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, 0 for the untrained backbone alone, or .*",
@@ -135,6 +145,7 @@ MISTAKES = {
 def tmp(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     (folder / "file").touch()
+    (folder / "none").mkdir()
     with Checkpoints(folder / "done", read_only=False) as checkpoints:
         for step in 3, 5:
             checkpoints.save(step, {"x": np.zeros(3)}, {}, scheduled=True)

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sidae_jax.errors import UserError
+from sidae_jax.files import existing_folder
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 
 T = TypeVar("T")
 
 
-def run_folder(workdir: str | os.PathLike) -> pathlib.Path:
-    """Returns the absolute path of a run. Raises UserError if there is none."""
-    folder = pathlib.Path(workdir).expanduser().absolute()
+def run_folder(workdir: str | os.PathLike, name: str = "--workdir") -> pathlib.Path:
+    """Returns the absolute path of a run. Raises UserError, which calls it `name`, if there is none."""
+    folder = existing_folder(workdir, name)
     if not (folder / "checkpoints").is_dir():
         inside = (path for pattern in ("*/checkpoints", "*/*/checkpoints") for path in folder.glob(pattern))
         runs = sorted(path.parent.relative_to(folder).as_posix() for path in inside)
-        wanted = f"one of the runs in it, such as --workdir={workdir}/{runs[0]}" if runs else "a run of sidae_jax.main"
-        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
+        wanted = f"one of the runs in it, such as {name}={workdir}/{runs[0]}" if runs else "a run of sidae_jax.main"
+        raise UserError(f"{name}={workdir} has no folder checkpoints: give the folder of {wanted}")
     return folder
 
 
@@ -37,9 +38,11 @@ def saved_steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[
     return [only_step] if only_step else []
 
 
-def read_intact(read: Callable[[int], T], step: int) -> T:
-    """Returns read(step). Raises UserError if that checkpoint is corrupt."""
+def read_intact(
+    read: Callable[[int], T], step: int, otherwise: str = "linear_eval can evaluate another one, by --step"
+) -> T:
+    """Returns read(step). Raises UserError, which ends with `otherwise`, if that checkpoint is corrupt."""
     try:
         return read(step)
     except CorruptCheckpoint as error:
-        raise UserError(f"{error}: put back a copy; linear_eval can evaluate another one, by --step") from error
+        raise UserError(f"{error}: put back a copy; {otherwise}") from error
