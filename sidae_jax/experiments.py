@@ -50,7 +50,10 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Pre-training runs with their evaluations, all of which are repeated for each seed."""
+    """Pre-training runs with their evaluations, all of which are repeated for each seed.
+
+    The title says to readers of the file what it is about; nothing prints it.
+    """
 
     title: str
     runs: Sequence[tuple[Pretraining, Sequence[Evaluation]]]
