@@ -57,6 +57,8 @@ def validate(config: ConfigDict) -> None:
     for key, value in config[section].items():
         if key == "momentum":
             check(config, f"{section}.{key}", 0 <= value < 1, "at least 0 and below 1")
+        elif key == "batch_size" and name in ("finetune", "mlp"):
+            check(config, f"{section}.{key}", value >= 2, "at least 2, BatchNorm needs two images")
         elif isinstance(value, int):
             check(config, f"{section}.{key}", value >= 1, "at least 1")
         else:
@@ -88,3 +90,12 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None
         raise UserError(
             "--step=0, the untrained backbone, has no trained classifier: give the step of a checkpoint, or no --step"
         )
+
+
+def check_images(config: ConfigDict, n: int) -> None:
+    """Raises UserError if the protocol cannot do with `n` labeled images."""
+    left = f"config.train_split={config.train_split}, config.label_fraction={config.label_fraction} leave {n} image(s)"
+    if config.protocol == "knn" and config.knn.k > n:
+        raise UserError(f"config.knn.k={config.knn.k} is too many neighbors: {left}; give --config.knn.k={n} or less")
+    if config.protocol in ("finetune", "mlp") and n < 2:
+        raise UserError(f"{left}, and BatchNorm needs two: give a larger --config.label_fraction")

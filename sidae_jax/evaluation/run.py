@@ -12,7 +12,7 @@ from sidae_jax import data, runtime
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
-from sidae_jax.evaluation.config import check_run
+from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.evaluation.subset import labeled_rows
@@ -46,6 +46,12 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        if trains and (n := len(evaluation.labeled.labels)) < (classes := evaluation.train.num_classes):
+            console.print(
+                f"warning: config.label_fraction={config.label_fraction} of config.train_split={config.train_split} "
+                f"are {n} images, fewer than the {classes} classes: give more of them",
+                markup=False,
+            )
 
         records, title = [], evaluation.protocol.title
         for step in (0, *steps) if trains else steps:
@@ -92,6 +98,7 @@ class _Evaluation:
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
         rows = labeled_rows(len(self.train.labels), config.label_fraction)
         self.labeled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
+        check_images(config, len(rows))
         self.settings = {
             "protocol": config.protocol,
             "dataset": dataset,
