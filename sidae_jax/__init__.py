@@ -35,6 +35,4 @@ def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
                 f"step={step!r} {problem} in {checkpoints.directory}: give one of the integers "
                 f"{', '.join(map(str, saved))}, or None for the last"
             )
-        return pretrained.read_intact(
-            lambda step: restore_backbone(checkpoints, step), step, "another `step` can be loaded"
-        )
+        return restore_backbone(checkpoints, step)

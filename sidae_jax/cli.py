@@ -29,29 +29,17 @@ _CONFIG = flags.DEFINE_string(
 _MARK = "config."
 
 
-def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parses the command line and calls `main` with the config, which `default` makes if no file is given.
+def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None) -> None:
+    """Parses the command line and calls `main` with a function that loads the config; `default` makes one without file.
 
     A user's mistake ends the program with exit code 2 and one sentence.
     """
-    run_loading(lambda load: main(load()), default)
-
-
-def run_loading(
-    main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None
-) -> None:
-    """Does the same as `run` for a `main` that gets a function and calls it to load the config when it needs it."""
     overrides: list[tuple[str, str]] = []
 
     def parse(argv):
         rest, given = split(argv)
-        rest, help_wanted = _without_help(rest)
-        parsed = _parse(rest, lambda: _keys(rest, default))
-        if help_wanted:
-            _help(default)
-            sys.exit(0)
         overrides.extend(given)
-        return parsed
+        return _parse(rest, lambda: _print_keys(default), lambda: _keys(rest, default))
 
     def interruptible():
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by the shell that started this in the background
@@ -65,14 +53,10 @@ def run_without_config(main: Callable[[], None]) -> None:
     """Does the same as `run` for a program that takes no config."""
 
     def parse(argv):
-        rest, help_wanted = _without_help(argv)
-        if help_wanted:
-            app.usage(shorthelp=True, writeto_stdout=True)
-            sys.exit(0)
-        for argument in rest:
+        for argument in argv:
             if re.match(r"--?config\b", argument):
                 raise UserError(f"{argument} is not an option of this program, which takes no config: see --help")
-        return _parse(rest)
+        return _parse(argv)
 
     _run(main, parse)
 
@@ -86,15 +70,8 @@ def _run(main, parse):
     app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
 
 
-def _without_help(argv):
-    """Returns the arguments without those that ask for help, and whether there was one."""
-    rest = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
-    return rest, len(rest) < len(argv)
-
-
-def _help(default):
-    """Prints the program's docstring and options, and the keys of the config that the command line names."""
-    app.usage(shorthelp=True, writeto_stdout=True)
+def _print_keys(default):
+    """Prints the keys of the config that the command line names."""
     if _CONFIG.value is None and default is None:
         print("With --config=FILE.py, --help also lists the keys of that config.")
         return
@@ -137,10 +114,16 @@ def _keys(argv, default):
         return []
 
 
-def _parse(argv: Sequence[str], keys: Callable[[], list[str]] = list) -> list[str]:
-    """Parses the flags; a message on an unknown one suggests some of the config's `keys` too."""
+def _parse(
+    argv: Sequence[str], print_keys: Callable[[], None] | None = None, keys: Callable[[], list[str]] = list
+) -> list[str]:
+    """Parses the options, or prints the program's docstring and options if one asks for help; then, `print_keys`.
+
+    A message on an unknown option suggests some of the config's `keys` too.
+    """
+    without_help = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(without_help)
     except flags.UnrecognizedFlagError as error:
         meant = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
         meant += [f"config.{key}" for key in difflib.get_close_matches(error.flagname, keys(), n=2)]
@@ -155,6 +138,11 @@ def _parse(argv: Sequence[str], keys: Callable[[], list[str]] = list) -> list[st
         raise UserError(f"{' '.join(str(error).split())}: --help lists the options") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: options are given as --NAME=VALUE")
+    if len(without_help) < len(argv):
+        app.usage(shorthelp=True, writeto_stdout=True)
+        if print_keys is not None:
+            print_keys()
+        sys.exit(0)
     return rest
 
 

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -30,17 +30,13 @@ def override(config: ConfigDict, name: str, text: str) -> None:
     *folders, key = name.split(".")
     for folder in folders:
         config = config[folder]
-    kind = _KINDS[config.get_type(key)]
+    parse, wanted = _KINDS[config.get_type(key)]
     try:
-        config[key] = kind.parse(text)
+        config[key] = parse(text)
     except (ValueError, SyntaxError, TypeError) as error:
         raise UserError(
-            f"{given} is not {kind.wanted}: give --config.{name}=VALUE with VALUE {kind.wanted}, such as {config[key]}"
+            f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
         ) from error
-
-
-def _text(text: str) -> str | None:
-    return None if text in ("", "None") else text
 
 
 def _bool(text: str) -> bool:
@@ -56,17 +52,11 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-class _Kind(NamedTuple):
-    """How to parse the values of a type, and what a message calls them."""
-
-    parse: Callable[[str], Any]
-    wanted: str
-
-
-_KINDS: dict[type, _Kind] = {
-    int: _Kind(int, "an integer"),
-    float: _Kind(float, "a number"),
-    bool: _Kind(_bool, "True or False"),
-    tuple: _Kind(_numbers, "two numbers in brackets"),
-    str: _Kind(_text, "a text"),
+# How the values of each type are parsed, and what a message calls them.
+_KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (int, "an integer"),
+    float: (float, "a number"),
+    bool: (_bool, "True or False"),
+    tuple: (_numbers, "two numbers in parentheses"),
+    str: (lambda text: None if text in ("", "None") else text, "a text"),
 }

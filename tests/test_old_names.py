@@ -12,14 +12,14 @@ from sidae_jax.runs.workdir import Workdir
 def test_keys_are_renamed_at_any_depth_and_values_stay():
     old = {"labelled_rows_sha256": "ab", "config": {"classes": 10}, "list": [1, "classes"], "none": None}
     new = {"labeled_rows_sha256": "ab", "config": {"num_classes": 10}, "list": [1, "classes"], "none": None}
-    assert old_names.renamed(old) == new
-    assert old_names.renamed(new) == new
+    assert old_names.modern(old) == new
+    assert old_names.modern(new) == new
     assert old["config"] == {"classes": 10}
 
 
 @pytest.mark.parametrize("value", [[], 3, "classes", None])
 def test_other_json_values_stay(value):
-    assert old_names.renamed(value) == value
+    assert old_names.modern(value) == value
 
 
 def test_a_checkpoint_with_old_keys_is_restored(tmp_path):

@@ -17,6 +17,7 @@ from sidae_jax.mesh import local_mesh, replicated, rows_sharding
 from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.heads import Encoder
+from sidae_jax.networks.precision import in_full, products_in
 from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
 
@@ -44,18 +45,22 @@ class Backbone:
         return _arrays(self.network, _WITHIN[self.kind])
 
 
-def restore_backbone(checkpoints: checkpoint.Checkpoints, step: int, kind: str = "backbone") -> Backbone:
+def restore_backbone(
+    checkpoints: checkpoint.Checkpoints, step: int, kind: str = "backbone", precision: str | None = None
+) -> Backbone:
     """Restores the backbone alone, every leaf from the checkpoint; names, shapes, dtypes and checksums are compared.
+
+    precision: one of settings.PRECISIONS; by default the run's own.
 
     Raises CorruptCheckpoint, and UserError if the method has no such features.
     """
-    backbone = _initial(checkpoints.metadata(step), kind)
+    backbone = _initial(checkpoints.metadata(step), kind, precision)
     return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[kind]))
 
 
-def restore_method(checkpoints: checkpoint.Checkpoints, step: int) -> nnx.Module:
+def restore_method(checkpoints: checkpoint.Checkpoints, step: int, precision: str | None = None) -> nnx.Module:
     """Restores the whole method, with the same comparisons. Raises CorruptCheckpoint."""
-    return _restored(_method(checkpoints.metadata(step)), checkpoints, step, "")
+    return _restored(_method(checkpoints.metadata(step), precision), checkpoints, step, "")
 
 
 def _arrays(module: nnx.Module, within: str) -> checkpoint.Arrays:
@@ -72,7 +77,10 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
 
 
 def untrained_backbone(
-    metadata: dict[str, Any], images: UInt8[np.ndarray, "n 32 32 3"], kind: str = "backbone"
+    metadata: dict[str, Any],
+    images: UInt8[np.ndarray, "n 32 32 3"],
+    kind: str = "backbone",
+    precision: str | None = None,
 ) -> Backbone:
     """Returns the run's backbone before its first step, with BatchNorm statistics from one pass over `images`.
 
@@ -80,7 +88,7 @@ def untrained_backbone(
     ResNet is nearly linear and its features are badly scaled: a probe on them would measure the scale.
     Raises UserError if the method has no such features.
     """
-    backbone = _initial(metadata, kind)
+    backbone = _initial(metadata, kind, precision)
     measuring = nnx.clone(backbone.network)  # fine-tuning trains `backbone` further, with its own momentum
     for _, module in nnx.iter_modules(measuring):
         if isinstance(module, BatchNorm):
@@ -90,12 +98,10 @@ def untrained_backbone(
     mesh = local_mesh(size)
     state = jax.device_put(state, replicated(mesh))
     starts = range(0, len(images) - size + 1, size)  # whole batches only, so that each counts the same
-    total = None
-    for start in starts:
-        batch = jax.device_put(images[start : start + size], rows_sharding(mesh, size))
-        statistics = jax.device_get(_batch_statistics(graphdef, backbone.normalization, state, batch))
-        total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
-    nnx.update(backbone.network, jax.tree.map(lambda value: jnp.asarray(value / len(starts)), total))
+    batches = (jax.device_put(images[start : start + size], rows_sharding(mesh, size)) for start in starts)
+    of_batches = [jax.device_get(_batch_statistics(graphdef, backbone.normalization, state, b)) for b in batches]
+    means = jax.tree.map(lambda *values: jnp.asarray(sum(values) / len(values)), *of_batches)
+    nnx.update(backbone.network, means)
     return backbone
 
 
@@ -104,13 +110,14 @@ def _batch_statistics(
     graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.State, batch: Array
 ) -> nnx.State:
     network = nnx.merge(graphdef, state, copy=True)
-    network(normalize(batch, normalization))
+    with products_in(network.precision):
+        network(normalize(batch, normalization))
     return nnx.state(network, nnx.BatchStat)
 
 
-def _initial(metadata: dict[str, Any], kind: str) -> Backbone:
+def _initial(metadata: dict[str, Any], kind: str, precision: str | None) -> Backbone:
     """Returns the backbone as the run of a checkpoint's metadata initialized it."""
-    encoder = _method(metadata).encoder
+    encoder = _method(metadata, precision).encoder
     method = metadata["config"]["method"]
     # a VAE's projector gives the mean and log variance of a distribution of z
     if kind == "projector" and (not isinstance(encoder, Encoder) or method == "vae"):
@@ -121,8 +128,9 @@ def _initial(metadata: dict[str, Any], kind: str) -> Backbone:
     return Backbone(encoder if kind == "projector" else encoder.backbone, normalization_of(metadata), kind)
 
 
-def _method(metadata: dict[str, Any]) -> nnx.Module:
+def _method(metadata: dict[str, Any], precision: str | None = None) -> nnx.Module:
     config = ConfigDict(metadata["config"])
+    config.precision = precision or config.precision
     return make_method(config, None)
 
 
@@ -137,15 +145,11 @@ def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray
     images: uint8 [n, 32, 32, 3], 0..255, n >= 1. Raises UserError for anything else, such as floats in [0, 1], which
     would all become 0.
     """
-    if (
-        np.ndim(images) != 4
-        or getattr(images, "dtype", None) != np.uint8
-        or images.shape[1:] != (32, 32, 3)
-        or len(images) == 0
-    ):
+    dtype, shape = getattr(images, "dtype", type(images).__name__), np.shape(images)
+    if dtype != np.uint8 or shape[1:] != (32, 32, 3) or shape[0] == 0:
         raise UserError(
-            f"images of dtype {getattr(images, 'dtype', type(images).__name__)} and shape {np.shape(images)} have no "
-            "features: give uint8 of [n, 32, 32, 3], 0..255, n at least 1"
+            f"images of dtype {dtype} and shape {shape} have no features: give uint8 of [n, 32, 32, 3], 0..255, n at "
+            "least 1"
         )
     mesh = local_mesh(_BATCH)
     graphdef, state = nnx.split(backbone.network)
@@ -156,13 +160,16 @@ def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray
         padded = np.zeros((_BATCH, *batch.shape[1:]), np.uint8)  # one shape, one compilation
         padded[: len(batch)] = batch
         padded = jax.device_put(padded, rows_sharding(mesh, _BATCH))
-        parts.append(np.asarray(_forward(graphdef, backbone.normalization, state, padded))[: len(batch)])
+        parts.append(np.asarray(forward(graphdef, backbone.normalization, state, padded))[: len(batch)])
     return np.concatenate(parts)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all checkpoints of a run
-def _forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.State, batch: Array) -> Array:
-    return nnx.merge(graphdef, state)(normalize(batch, normalization), use_running_average=True)
+def forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.State, batch: Array) -> Array:
+    """Returns the features of a batch of uint8 images in evaluation mode."""
+    network = nnx.merge(graphdef, state)
+    with products_in(network.precision):
+        return in_full(network(normalize(batch, normalization), use_running_average=True))[0]
 
 
 def normalize(images: UInt8[Array, "n 32 32 3"], normalization: Normalization) -> Float[Array, "n 32 32 3"]:

@@ -8,10 +8,10 @@ from ml_collections.config_dict import placeholder
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import METHOD_SETTINGS, PRECISIONS, method_keys
 
 
-def protocol(name: str) -> ConfigDict:
+def protocol(name: str = "linear") -> ConfigDict:
     """Returns the settings of a protocol, the papers' if they have it, on the data set of the pre-training."""
     chosen = PROTOCOLS[one_of("protocol", name, PROTOCOLS)]
     config = ConfigDict(
@@ -22,17 +22,13 @@ def protocol(name: str) -> ConfigDict:
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
+            "precision": placeholder(str),  # None: the pre-training's
             "seed": 0,  # of initial values and the order of examples; the labeled subset is always the same
             **({"features": "backbone"} if chosen.frozen else {}),  # or projector
             chosen.section: dataclasses.asdict(chosen()),
         }
     )
     return config.lock()
-
-
-def linear_probe() -> ConfigDict:
-    """Returns the settings of the paper's linear probe (4.1)."""
-    return protocol("linear")
 
 
 def pictures() -> ConfigDict:
@@ -50,6 +46,8 @@ def validate(config: ConfigDict) -> None:
             f"config.label_fraction={config.label_fraction} has no meaning for {PROTOCOLS[name].title}, whose "
             "classifier was trained during the pre-training: leave --config.label_fraction out"
         )
+    if config.precision is not None:
+        one_of("precision", config.precision, PRECISIONS)
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
     if PROTOCOLS[name].frozen:
         one_of("features", config.features, FEATURES)
@@ -69,10 +67,11 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None
     """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
     if PROTOCOLS[config.protocol].trains:
         return
-    if pretraining.method not in REPORT_METHODS:
+    if "num_classes" not in method_keys(pretraining.method):
+        having = ", ".join(method for method in METHOD_SETTINGS if "num_classes" in method_keys(method))
         raise UserError(
             f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
-            f"give a run of {', '.join(REPORT_METHODS)}, or another config, such as --config=configs/linear_eval.py"
+            f"give a run of {having}, or another config, such as --config=configs/linear_eval.py"
         )
     if config.dataset not in (None, pretraining.dataset):
         raise UserError(

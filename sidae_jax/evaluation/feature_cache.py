@@ -21,6 +21,7 @@ def cached_features(
         "backbone": arrays_sha256(backbone.arrays()),
         "images": images.sha256(),
         "normalization": repr(backbone.normalization),
+        "precision": backbone.network.precision,
     }
 
     def build() -> array_cache.Arrays:

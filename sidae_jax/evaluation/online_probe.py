@@ -1,4 +1,4 @@
-"""The online probe: the accuracy of the classifier that a method of the report trains beside the backbone.
+"""The online probe: the accuracy of the classifier that a method trains beside the backbone.
 
 The evaluation trains nothing. In a run on unlabelled images (stl10) the classifier keeps its initial values.
 """
@@ -18,8 +18,8 @@ class Classified(Backbone):
     classifier: nnx.Module = dataclasses.field(kw_only=True)
 
 
-def restore(checkpoints: Checkpoints, step: int) -> Classified:
+def restore(checkpoints: Checkpoints, step: int, precision: str | None = None) -> Classified:
     """Returns the backbone of a checkpoint and its classifier. Raises CorruptCheckpoint."""
-    method = restore_method(checkpoints, step)
+    method = restore_method(checkpoints, step, precision)
     normalization = normalization_of(checkpoints.metadata(step))
     return Classified(method.encoder.backbone, normalization, classifier=method.classifier)

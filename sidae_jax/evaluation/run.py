@@ -5,19 +5,24 @@ import hashlib
 import pathlib
 import time
 
+import numpy as np
 import rich.console
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from sidae_jax import data, runtime
+from sidae_jax import data, runtime, streams
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
-from sidae_jax.evaluation.subset import labeled_rows
 from sidae_jax.files import open_folder
+from sidae_jax.networks.precision import products_in
 from sidae_jax.runs import checkpoint
+from sidae_jax.streams import Stream
+
+_SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
@@ -33,17 +38,16 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.saved_steps(checkpoints, only_step)
-        metadata = {
-            step: pretrained.read_intact(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]
-        }
+        metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
         check_run(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         kind = config.get("features", "backbone")
+        precision = config.precision or pretraining["config"]["precision"]
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
-        evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
+        evaluation = _Evaluation(config, dataset, data_dir, precision, open_folder(folder, "eval") / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
         if trains and (n := len(evaluation.labeled.labels)) < (classes := evaluation.train.num_classes):
@@ -59,13 +63,13 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 console.print(
                     f"untrained backbone: one pass over the training images, then {title} (waits for the compiler)"
                 )
-                backbone = untrained_backbone(pretraining, evaluation.train.images, kind)
+                backbone = untrained_backbone(pretraining, evaluation.train.images, kind, precision)
             else:
                 console.print(f"checkpoint {step}: {title}")
                 if trains:
-                    backbone = pretrained.read_intact(lambda step: restore_backbone(checkpoints, step, kind), step)
+                    backbone = restore_backbone(checkpoints, step, kind, precision)
                 else:
-                    backbone = pretrained.read_intact(lambda step: online_probe.restore(checkpoints, step), step)
+                    backbone = online_probe.restore(checkpoints, step)
             where = {
                 "step": step,
                 "epoch": float(metadata[step]["epoch"]) if step else 0.0,
@@ -86,14 +90,23 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     return records
 
 
+def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
+    """Returns the rows, ascending, of round(fraction * n) examples, at least one, drawn once for all runs."""
+    count = max(1, round(fraction * n))
+    return np.sort(streams.generator(Stream.LABELED_SUBSET, _SUBSET_SEED).permutation(n)[:count])
+
+
 class _Evaluation:
     """The images of an evaluation, and how it measures a backbone."""
 
-    def __init__(self, config: ConfigDict, dataset: str, data_dir: str | None, feature_folder: pathlib.Path):
+    def __init__(
+        self, config: ConfigDict, dataset: str, data_dir: str | None, precision: str, feature_folder: pathlib.Path
+    ):
         self.config = config
         self.protocol = PROTOCOLS[config.protocol]
         self.dataset = dataset
         self.data_dir = data_dir
+        self.precision = precision
         self.feature_folder = feature_folder
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
         rows = labeled_rows(len(self.train.labels), config.label_fraction)
@@ -105,6 +118,7 @@ class _Evaluation:
             "train_split": config.train_split,
             "test_split": config.test_split,
             "label_fraction": config.label_fraction,
+            "precision": precision,
             "seed": config.seed,
             "n_train": len(rows),
             "n_test": len(self.test.labels),
@@ -133,6 +147,7 @@ class _Evaluation:
 
         train, test = examples(f"train-{config.label_fraction:g}", self.labeled), examples("test", self.test)
         protocol = self.protocol(**config[self.protocol.section])
-        measured = protocol.accuracy(Measurement(backbone, train, test, config.seed))
+        with products_in(self.precision):
+            measured = protocol.accuracy(Measurement(backbone, train, test, config.seed))
         assert checkpoint.arrays_sha256(backbone.arrays()) == before, "the backbone has changed"
         return {**self.settings, "accuracy": measured, "seconds": time.perf_counter() - start}

@@ -1,4 +1,4 @@
-"""The names that older versions of this package gave to keys of a run's files."""
+"""Files of older versions of this package: other names of keys, and keys that they did not have yet."""
 
 from typing import Any
 
@@ -7,10 +7,18 @@ _NEW_NAMES = {
     "normalisation": "normalization",
     "labelled_rows_sha256": "labeled_rows_sha256",
 }
+# The settings of a run have the first of these keys, the record of an evaluation the second.
+_WITH_PRECISION = {"zero_init_residual", "labeled_rows_sha256"}
 
 
-def renamed(value: Any) -> Any:
-    """Returns a JSON value with the old names of keys, at any depth of its objects, replaced by today's."""
+def modern(value: Any) -> Any:
+    """Returns a JSON value with today's names of keys, at any depth of its objects, and with the key "precision".
+
+    Before that key, products had XLA's default precision.
+    """
     if not isinstance(value, dict):
         return value
-    return {_NEW_NAMES.get(key, key): renamed(inner) for key, inner in value.items()}
+    value = {_NEW_NAMES.get(key, key): modern(inner) for key, inner in value.items()}
+    if value.keys() & _WITH_PRECISION:
+        value.setdefault("precision", "tensorfloat32")
+    return value

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from sidae_jax.config import FREE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
-from sidae_jax.runs.old_names import renamed
+from sidae_jax.runs.old_names import modern
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
@@ -33,7 +33,7 @@ class Workdir:
       folder: its absolute path.
       config: the config of this start.
       new: whether no run was here before.
-      added: whether this seed joined others that were ahead of it, at this start or an earlier one.
+      joined_late: This seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
     """
 
@@ -47,7 +47,7 @@ class Workdir:
         self.token: str | None = None
         self._before = self._read_config()
         self.new = self._before is None
-        self.added = not self.new and bool(self._before.get("added"))
+        self.joined_late = not self.new and bool(self._before.get("added"))
         if lock:
             self._lock()
 
@@ -111,7 +111,7 @@ class Workdir:
                 raise UserError(f"{path} is missing beside checkpoints: put it back, or give another --workdir")
             return None
         try:
-            before = renamed(json.loads(path.read_text()))
+            before = modern(json.loads(path.read_text()))
             old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(
@@ -150,7 +150,7 @@ class Workdir:
         if self._before is None:
             content = {
                 "format": FORMAT,
-                "added": self.added,
+                "added": self.joined_late,
                 "config": plain(self.config),
                 "data_sha256": data_sha256,
                 "versions": versions(),

@@ -1,4 +1,4 @@
-"""Supervised training of a linear layer, a small module or a whole network, for the protocols that need it."""
+"""The loop that fits a linear layer, a small module or a whole network to labels, for the protocols that need it."""
 
 import functools
 import sys
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from sidae_jax import streams
 from sidae_jax.mesh import local_mesh, replicated, rows_sharding
+from sidae_jax.networks.precision import in_full
 from sidae_jax.streams import Stream
 
 
@@ -80,7 +81,8 @@ def _epoch(graphdef, optimizer, mesh, carry, inputs, labels, whole, rest):
     def loss_of(params, batch_stats, rows) -> tuple[Float[Array, ""], nnx.State]:
         network = nnx.merge(graphdef, params, batch_stats, copy=True)
         batch = jax.lax.with_sharding_constraint(inputs[rows], rows_sharding(mesh, len(rows)))
-        loss = optax.softmax_cross_entropy_with_integer_labels(network(batch), labels[rows]).mean()
+        (logits,) = in_full(network(batch))
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
         return loss, nnx.state(network, nnx.BatchStat)
 
     carry = minimize(loss_of, optimizer, carry, whole)
