@@ -25,8 +25,14 @@ def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
     from sidae_jax.evaluation.backbone import restore_backbone
     from sidae_jax.runs.checkpoint import Checkpoints
 
-    with Checkpoints(pretrained.run_folder(run), read_only=True) as checkpoints:
-        steps = pretrained.saved_steps(checkpoints, step)
-        if not steps:
-            raise UserError("step=0, the untrained backbone, needs images: evaluation.backbone.untrained_backbone")
-        return restore_backbone(checkpoints, steps[-1])
+    with Checkpoints(pretrained.run_folder(run, "run"), read_only=True) as checkpoints:
+        saved = pretrained.saved_steps(checkpoints)
+        if step is None:
+            step = saved[-1]
+        if step not in saved:
+            problem = "is the untrained backbone, which no checkpoint has" if step == 0 else "is not saved"
+            raise UserError(
+                f"step={step!r} {problem} in {checkpoints.directory}: give one of the integers "
+                f"{', '.join(map(str, saved))}, or None for the last"
+            )
+        return restore_backbone(checkpoints, step)

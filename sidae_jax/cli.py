@@ -4,12 +4,13 @@ The programs do not use ml_collections.config_flags, because there a wrong key e
 file does too and only when the config is first read, and --help does not list the keys.
 """
 
-import ast
+import difflib
 import inspect
 import os
 import pathlib
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from sidae_jax import interrupt
 from sidae_jax.config import flat
 from sidae_jax.errors import UserError, nearest
+from sidae_jax.overrides import override
 
 _CONFIG = flags.DEFINE_string(
     "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys."
@@ -36,9 +39,14 @@ def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], 
     def parse(argv):
         rest, given = split(argv)
         overrides.extend(given)
-        return _parse(rest, lambda: _print_keys(default))
+        return _parse(rest, lambda: _print_keys(default), lambda: _keys(rest, default))
 
-    _run(lambda: main(lambda: load_config(_CONFIG.value, overrides, default)), parse)
+    def interruptible():
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by the shell that started this in the background
+        with interrupt.heard([] if ignored else [signal.SIGINT], interrupt.end_at_once):
+            main(lambda: load_config(_CONFIG.value, overrides, default))
+
+    _run(interruptible, parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
@@ -97,16 +105,29 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     return rest, overrides
 
 
-def _parse(argv: Sequence[str], print_keys: Callable[[], None] | None = None) -> list[str]:
-    """Parses the options, or prints the program's docstring and options if one asks for help; then, `print_keys`."""
+def _keys(argv, default):
+    """Returns the keys of the config that these arguments name; none if there is no such config."""
+    path = re.search(r"\0--?config[=\0]([^\0]*)", "\0".join(argv))
+    try:
+        return list(flat(_load(path and path[1], default)))
+    except UserError:
+        return []
+
+
+def _parse(
+    argv: Sequence[str], print_keys: Callable[[], None] | None = None, keys: Callable[[], list[str]] = list
+) -> list[str]:
+    """Parses the options, or prints the program's docstring and options if one asks for help; then, `print_keys`.
+
+    A message on an unknown option suggests some of the config's `keys` too.
+    """
     without_help = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
     try:
         rest = flags.FLAGS(without_help)
     except flags.UnrecognizedFlagError as error:
-        near = nearest(error.flagname, flags.FLAGS)
-        hint = f"did you mean --{near}?" if near else "--help lists the options"
-        if print_keys is not None:
-            hint += f" (to set a key of the config, give --config.{error.flagname}=VALUE)"
+        meant = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
+        meant += [f"config.{key}" for key in difflib.get_close_matches(error.flagname, keys(), n=2)]
+        hint = f"did you mean --{' or --'.join(meant)}?" if meant else "--help lists the options"
         raise UserError(f"--{error.flagname} is not an option of this program: {hint}") from error
     except flags.IllegalFlagValueError as error:
         given = str(error).removeprefix("flag ").partition(": ")[0]
@@ -137,7 +158,7 @@ def load_config(
     """
     config = _load(path_and_argument, default)
     for name, text in overrides:
-        _override(config, name, text)
+        override(config, name, text)
     return config
 
 
@@ -148,14 +169,22 @@ def _load(path_and_argument, default):
             raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
         return default()
     path, colon, argument = path_and_argument.partition(":")
-    get_config = load_function("config", path, "get_config", "configs/cifar10.py")
+    get_config = load_function(
+        "config", path, "get_config", "configs/linear_eval.py" if default else "configs/cifar10.py"
+    )
     arguments = [argument] if colon else []
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError as error:
         fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
         raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
-    return get_config(*arguments).lock()
+    config = get_config(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"get_config of --config={path_and_argument} returns {config!r:.80}, and a ConfigDict is wanted: change "
+            'and return what sidae_jax.config.pretraining(method, "cifar10") gives, as configs/cifar10.py does'
+        )
+    return config.lock()
 
 
 def config_name() -> str:
@@ -172,49 +201,10 @@ def changes(config: ConfigDict) -> dict[str, Any]:
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
     """Returns the function `name` of the Python file given as --flag=path, or raises UserError, naming `example`."""
     if not os.path.isfile(path):
-        raise UserError(f"--{flag}={path} is not a file in {os.getcwd()}: give the path of one such as {example}")
+        folder, file = os.path.split(path)
+        near = nearest(file, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else None
+        hint = f"did you mean {os.path.join(folder, near)}?" if near else f"give the path of one such as {example}"
+        raise UserError(f"--{flag}={path} is not a file in {os.getcwd()}: {hint}")
     if not path.endswith(".py") or name not in (module := runpy.run_path(path)):
         raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
     return module[name]
-
-
-def _override(config: ConfigDict, name: str, text: str) -> None:
-    """Sets the key `name`, such as "views.hue", to the text parsed as the key's type."""
-    given, known = f"--config.{name}={text}", list(flat(config))
-    if name not in known:
-        near = nearest(name, known)
-        hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"
-        raise UserError(f"{given} is not a key of this config: {hint}")
-    *folders, key = name.split(".")
-    for folder in folders:
-        config = config[folder]
-    parse, wanted = _KINDS[config.get_type(key)]
-    try:
-        config[key] = parse(text)
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise UserError(
-            f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
-        ) from error
-
-
-def _bool(text: str) -> bool:
-    if text not in ("True", "true", "False", "false"):
-        raise ValueError(text)
-    return text in ("True", "true")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    values = ast.literal_eval(text.strip())
-    if not isinstance(values, tuple | list) or any(type(value) not in (int, float) for value in values):
-        raise ValueError(text)
-    return tuple(float(value) for value in values)
-
-
-# How the values of each type are parsed, and what a message calls them.
-_KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
-    int: (int, "an integer"),
-    float: (float, "a number"),
-    bool: (_bool, "True or False"),
-    tuple: (_numbers, "two numbers in parentheses"),
-    str: (lambda text: None if text in ("", "None") else text, "a text"),
-}

@@ -89,6 +89,11 @@ def _from_keys(cls, config):
 
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
+    if "protocol" in config:
+        raise UserError(
+            f"this is an evaluation's config (config.protocol={config.protocol}): start sidae_jax.linear_eval with it, "
+            "or give a pre-training's, such as --config=configs/cifar10.py"
+        )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, settings.STEMS)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidae_jax.config import FREE_KEYS, flat, pretraining
+from sidae_jax.errors import UserError
 from sidae_jax.settings import METHOD_SETTINGS, REPORT_METHODS
 
 Changes = Mapping[str, Any]
@@ -49,10 +50,31 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Pre-training runs with their evaluations, all of which are repeated for each seed."""
+    """Pre-training runs with their evaluations, all of which are repeated for each seed.
+
+    The title says to readers of the file what it is about; nothing prints it.
+    """
 
     title: str
     runs: Sequence[tuple[Pretraining, Sequence[Evaluation]]]
+
+
+def check_types(experiment: Any) -> None:
+    """Raises UserError, whose text goes on after "get_experiment", unless this is an Experiment of its three parts."""
+    if not (isinstance(experiment, Experiment) and isinstance(experiment.runs, Sequence)):
+        raise UserError(
+            f"returns {experiment!r:.200}, and an Experiment with a list of runs is wanted: see docs/experiments.md"
+        )
+    for i, entry in enumerate(experiment.runs):
+        match entry:
+            case (Pretraining(changes=Mapping()), [*evaluations]) if all(
+                isinstance(one, Evaluation) and isinstance(one.changes, Mapping) for one in evaluations
+            ):
+                continue
+        raise UserError(
+            f"has {entry!r:.200} as runs[{i}], and a pair is wanted: give (Pretraining(...), [Evaluation(...), ...]), "
+            "with the evaluations [] for none"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from sidae_jax.errors import UserError
+from sidae_jax.errors import UserError, nearest
 
 
 def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--workdir") -> pathlib.Path:
@@ -29,6 +29,17 @@ def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--wor
             f"{flag}={path} cannot be written ({error.strerror}: {error.filename or folder}): "
             f"give a folder of yours, such as {flag}=runs/cifar10"
         ) from error
+    return folder
+
+
+def existing_folder(path: str | os.PathLike, name: str = "--workdir") -> pathlib.Path:
+    """Returns the absolute path of a folder. Raises UserError, which calls it `name`, if there is none."""
+    folder = pathlib.Path(path).expanduser().absolute()
+    if not folder.is_dir():
+        beside = {other.name: other for other in pathlib.Path(path).expanduser().parent.glob("*/")}
+        near = nearest(folder.name, beside)
+        hint = f"did you mean {beside[near]}?" if near else "give the folder of a run of sidae_jax.main"
+        raise UserError(f"{name}={path} does not exist or is no folder: {hint}")
     return folder
 
 

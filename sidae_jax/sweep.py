@@ -4,6 +4,7 @@ python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=s
 
 The same command continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run,
 for a cluster's array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
+The data sets are those of the folder that the environment variable TFDS_DATA_DIR names, or of ~/tensorflow_datasets.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)
@@ -23,8 +24,10 @@ import rich.progress
 from absl import flags
 
 from sidae_jax import cli, experiments
-from sidae_jax.config import one_of
+from sidae_jax.config import one_of, validate
+from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
+from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
 from sidae_jax.files import open_folder
 
@@ -61,12 +64,19 @@ def main() -> None:
 
 
 def _jobs() -> list[Job]:
-    for name, value in (("experiment", _EXPERIMENT.value), ("workdir", _WORKDIR.value)):
+    for name, value, example in (
+        ("experiment", _EXPERIMENT.value, "configs/experiments/table1.py"),
+        ("workdir", _WORKDIR.value, "runs/table1"),
+    ):
         if value is None:
-            raise UserError(f"--{name} is missing: --help shows how to give it")
+            raise UserError(f"--{name} is missing: give one, such as --{name}={example}")
     load = cli.load_function("experiment", _EXPERIMENT.value, "get_experiment", "configs/experiments/table1.py")
     one_of("scale", _SCALE.value, experiments.SCALES)
     experiment, path = load(), pathlib.Path(_EXPERIMENT.value)
+    try:
+        experiments.check_types(experiment)
+    except UserError as error:
+        raise UserError(f"get_experiment of --experiment={path} {error}") from error
     configs = next((p for p in path.absolute().parents if (p / "linear_eval.py").exists()), None)
     if configs is None:
         raise UserError(f"--experiment={path} lies in no folder beside the configs: put it under configs/experiments")
@@ -80,7 +90,33 @@ def _jobs() -> list[Job]:
         ) from error
     if not chosen:
         raise UserError(f"--only={_ONLY.value} matches no run: give a part of one of {names}")
+    for job in chosen:
+        if job.name.endswith("/seed0"):  # the other seeds have the same keys
+            _check_commands(job)
     return chosen
+
+
+def _check_commands(job: Job) -> None:
+    """Raises UserError if a command would refuse its config, however long the commands before it take."""
+    pretraining = None
+    for module, *arguments in job.commands:
+        rest, overrides = cli.split(arguments)
+        files = [argument.removeprefix("--config=") for argument in rest if argument.startswith("--config=")]
+        if not files:
+            continue
+        try:
+            config = cli.load_config(files[0], overrides)
+            if pretraining is None:
+                validate(config)
+                pretraining = config
+            else:
+                evaluation.validate(config)
+                evaluation.check_run(config, pretraining, 0 if "--step=0" in rest else None)
+            if config.dataset is not None:
+                one_of("dataset", config.dataset, DATASETS)
+        except UserError as error:
+            what = module.rpartition(".")[2]
+            raise UserError(f"{what} of the run {job.name} cannot work: {error}") from error
 
 
 def _command_line(python: str, command: tuple[str, ...], folder: str) -> list[str]:

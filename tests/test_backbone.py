@@ -109,7 +109,13 @@ def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
     assert not np.array_equal(
         sidae_jax.load_encoder(str(run), step=4)(images.images), sidae_jax.load_encoder(run)(images.images)
     )
-    for path, step, says in ((run, 5, "5 is not saved"), (run, 0, "needs images"), (tmp_path, None, "no folder check")):
+    give = "give one of the integers 4, 8, or None for the last"
+    for path, step, says in (
+        (run, 5, f"^step=5 is not saved in {run}/checkpoints: {give}$"),
+        (run, 0, f"^step=0 is the untrained backbone, which no checkpoint has in .*: {give}$"),
+        (tmp_path, None, f"^run={tmp_path} has no folder checkpoints"),
+        (f"{run}x", None, rf"^run={run}x does not exist or is no folder: did you mean {run}\?$"),
+    ):
         with pytest.raises(UserError, match=says):
             sidae_jax.load_encoder(path, step)
     with pytest.raises(UserError, match="dtype float32"):

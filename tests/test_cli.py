@@ -88,7 +88,25 @@ MISTAKES = {
     "stray": digits("stray", "'stray' is not a flag: options are given as --NAME=VALUE"),
     "flag": digits(
         "--wrokdir=x",
-        r"--wrokdir is not an option of this program: did you mean --workdir\? \(to set .*--config.wrokdir=VALUE\)",
+        r"--wrokdir is not an option of this program: did you mean --workdir\?",
+    ),
+    "a key as a flag": digits(
+        "--seeds=2", r"--seeds is not an option of this program: did you mean --config.seed or --config.num_seeds\?"
+    ),
+    "a key as a flag, without a config": Mistake(
+        MAIN, "--seeds=2", "--seeds is not an option of this program: --help lists the options"
+    ),
+    "an evaluation's config": Mistake(
+        MAIN,
+        "--config=configs/linear_eval.py",
+        r"this is an evaluation's config \(config.protocol=linear\): start sidae_jax.linear_eval with it, or give .*",
+    ),
+    "a config file of evaluations": evaluate(
+        "--config=configs/knn.py",
+        r"--config=configs/knn.py is not a file in {root}: did you mean configs/knn_eval.py\?",
+    ),
+    "no config file of evaluations": evaluate(
+        "--config=zzz.py", ".*: give the path of one such as configs/linear_eval.py"
     ),
     "flag's value": digits(
         "--num_processes=two",
@@ -96,8 +114,18 @@ MISTAKES = {
     ),
     "no and a value": digits("--nodistributed=1", "--nodistributed=1 does not take an argument: --help .*"),
     "evaluation without checkpoints": Mistake(
-        EVALUATE, "--workdir={tmp}/no", "--workdir={tmp}/no has no folder checkpoints: give the folder of a run of .*"
+        EVALUATE,
+        "--workdir={tmp}/none",
+        "--workdir={tmp}/none has no folder checkpoints: give the folder of a run of .*",
     ),
+    **{
+        f"a mistyped workdir of {program}": Mistake(
+            f"sidae_jax.{program}",
+            "--workdir={tmp}/doen",
+            r"--workdir={tmp}/doen does not exist or is no folder: did you mean {tmp}/done\?",
+        )
+        for program in ("linear_eval", "pictures", "report")
+    },
     "step": evaluate(
         "--step=7",
         "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, 0 for the untrained backbone alone, or .*",
@@ -117,6 +145,7 @@ MISTAKES = {
 def tmp(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     (folder / "file").touch()
+    (folder / "none").mkdir()
     with Checkpoints(folder / "done", read_only=False) as checkpoints:
         for step in 3, 5:
             checkpoints.save(step, {"x": np.zeros(3)}, {}, scheduled=True)

@@ -185,3 +185,11 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
         UserError, match=r"config.batch_size is not a key of an evaluation by linear.*configs/linear_eval.py"
     ):
         evaluation_config.validate(pretraining("sidae", "digits"))
+
+
+@pytest.mark.parametrize("name", ["finetune", "mlp"])
+def test_a_training_with_batchnorm_has_two_images_in_a_batch(name):
+    config = evaluation_config.protocol(name)
+    config[PROTOCOLS[name].section].batch_size = 1
+    with pytest.raises(UserError, match=r"batch_size=1 is out of range.*at least 2, BatchNorm needs two images"):
+        evaluation_config.validate(config)

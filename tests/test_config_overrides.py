@@ -54,7 +54,10 @@ def test_the_default_config_takes_overrides():
             "configs/digits.py --config.p_blur=1",
             r"--config.p_blur=1 is not a key .*did you mean --config.views.p_blur\?",
         ),
-        ("configs/digits.py:simsiam --config.w=1", r"--config.w=1 is not a key of this config: .*"),
+        (
+            "configs/digits.py:simsiam --config.w=1",
+            r"--config.w=1 is a key of other methods \(sidae\) than this config's, simsiam: leave it out, or .*",
+        ),
         ("configs/digits.py --config.views=1", r"--config.views=1 is not a key of this config: .*"),
         ("configs/digits.py --config.lr.x=1", r"--config.lr.x=1 is not a key of this config: .*"),
         ("configs/digits.py --config.lr", "--config.lr has no value: give --config.lr=VALUE"),
@@ -66,6 +69,7 @@ def test_the_default_config_takes_overrides():
             for text in ("0.3", "(a,b)", "(0.2", "('a','b')", "(True,1)", "")
         ),
         ("", "--config is missing: give a config file, such as --config=configs/cifar10.py"),
+        ("configs/cifar.py", r"--config=configs/cifar.py is not a file in .*: did you mean configs/cifar10.py\?"),
         ("configs", "--config=configs is not a file in .*"),
         ("tests/conftest.py", "--config=tests/conftest.py defines no get_config: .*"),
         ("pyproject.toml", "--config=pyproject.toml defines no get_config: .*"),
@@ -76,3 +80,12 @@ def test_a_mistake_in_a_config_or_its_overrides(command, says):
     with pytest.raises(UserError) as error:
         load(command)
     assert re.fullmatch(says, str(error.value)), error.value
+
+
+def test_a_config_that_is_no_config_dict_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def get_config():\n    return {'epochs': 3}\n")
+    with pytest.raises(
+        UserError, match=r"returns \{'epochs': 3\}, and a ConfigDict is wanted: change and return what "
+    ):
+        load(str(path))

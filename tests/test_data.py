@@ -176,6 +176,11 @@ def test_a_wrong_folder_is_told(tmp_path):
     _assert_told(["--config.data_dir=: "], "digits", "train", "")
 
 
+def test_a_wrong_default_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "missing"))
+    _assert_told([f"TFDS_DATA_DIR={tmp_path}/missing", "does not exist", "mkdir", "unset it"], "digits", "train")
+
+
 def test_a_default_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "file" / "tfds"))
@@ -188,7 +193,15 @@ def test_no_data_and_no_network_is_told_at_once(tmp_path, monkeypatch, name):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nothing listens: as good as no network
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    words = [f"'{name}'", tmp_path / name, tmp_path / "downloads" / "manual", "'digits'", "data_dir", "gz"]
+    words = [
+        f"'{name}'",
+        tmp_path / name,
+        tmp_path / "downloads" / "manual",
+        "'digits'",
+        "data_dir",
+        "TFDS_DATA_DIR",
+        "gz",
+    ]
     _assert_told(words, name, "train", str(tmp_path))
     assert not list(tmp_path.iterdir())
 

@@ -13,7 +13,7 @@ from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache, results
-from sidae_jax.evaluation.config import protocol
+from sidae_jax.evaluation.config import protocol, validate
 from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
@@ -160,3 +160,31 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     flip_a_bit(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))
     with pytest.raises(UserError, match=r"checkpoints/4.*another one, by --step"):
         evaluate(tiny(), str(workdir))
+
+
+@pytest.mark.parametrize(
+    ("name", "fraction", "says"),
+    [
+        ("knn", 0.5, r"config.knn.k=200 is too many neighbors: .* leave 20 image.s.; give --config.knn.k=20 or less"),
+        ("finetune", 0.02, r"leave 1 image\(s\), and BatchNorm needs two: give a larger --config.label_fraction"),
+        ("mlp", 0.02, "and BatchNorm needs two"),
+    ],
+)
+def test_an_evaluation_with_too_few_images_is_refused(run, name, fraction, says):
+    config = protocol(name)
+    config.update({"train_split": "train[:40]", "test_split": "test[:30]", "label_fraction": fraction})
+    validate(config)
+    with pytest.raises(UserError, match=says):
+        evaluate(config, str(run))
+    assert not list((run / "eval").glob(f"{name}-*"))
+
+
+def test_fewer_images_than_classes_are_warned_of(run, tmp_path, capsys):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    evaluate(tiny(label_fraction=0.2), str(workdir), only_step=0)
+    warning = (
+        "warning: config.label_fraction=0.2 of config.train_split=train[:40] are 8 images, fewer than the 10 classes"
+    )
+    assert warning in capsys.readouterr().err
+    evaluate(tiny(label_fraction=0.25), str(workdir), only_step=0)
+    assert "warning" not in capsys.readouterr().err

@@ -12,7 +12,7 @@ from saved_runs import NORMALIZATION, arrays_of
 from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import config, online_probe
+from sidae_jax.evaluation import config
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.methods import make_method
 from sidae_jax.runs import checkpoint
@@ -63,7 +63,7 @@ def test_it_is_the_accuracy_of_the_runs_own_classifier_in_evaluation_mode(name, 
 
 def test_a_new_method_needs_only_a_number_of_classes(monkeypatch):
     monkeypatch.setitem(METHOD_SETTINGS, "new", SupervisedSettings)
-    online_probe.check(online(), pretraining("new", "digits"), None)
+    config.check_run(online(), pretraining("new", "digits"), None)
 
 
 def test_what_it_cannot_measure_is_refused(tmp_path):

@@ -220,8 +220,7 @@ def test_every_protocol_writes_its_results(name, run, capsys):
     settings = config.protocol(name)
     settings.update({"train_split": "train[:60]", "test_split": "test[:30]", "label_fraction": 0.5})
     section = PROTOCOLS[name].section
-    if "epochs" in settings[section]:
-        settings[section].epochs = 2
+    settings[section].update({"epochs": 2} if "epochs" in settings[section] else {"k": 20})
     config.validate(settings)
     records = evaluate(settings, str(run))
     path = run / "eval" / f"{name}-digits-0.5-seed0.jsonl"

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 import types
 
 import numpy as np
@@ -213,6 +214,8 @@ class StopAt(StopSignals):
         self.left -= 1
         if self.left == 0:
             signal.raise_signal(signal.SIGTERM)
+            while self.received is None:  # by the thread that listens
+                time.sleep(0.001)
         return super().wanted(metrics, **how)
 
 

@@ -23,7 +23,7 @@ TINY = {tiny}
 def get_experiment():
     probe = Evaluation("linear_eval", {{"train_split": "train[:100]", "probe.epochs": 1}})
     good = Pretraining("digits", "simsiam", TINY)
-    return Experiment("tiny", [(Pretraining("digits", "dae", {{**TINY, "lr": -1.0}}), [probe]), (good, [probe])])
+    return Experiment("tiny", [(Pretraining("digits", "dae", {{**TINY, "batch_size": 256}}), [probe]), (good, [probe])])
 """
 
 
@@ -59,7 +59,7 @@ def test_a_sweep_is_killed_continued_and_names_the_run_that_fails(experiment, tm
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "failed: digits-dae-" in out
-    assert "config.lr=-1.0" in out
+    assert "config.batch_size=256 is more than the 128 images" in out
     assert "1 of 2 runs are done" in out
     done = [json.loads(line)["command"][0] for line in (good / "done.jsonl").read_text().splitlines()]
     assert done == ["sidae_jax.main", "sidae_jax.linear_eval", "sidae_jax.pictures"]
@@ -110,8 +110,8 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workdir=x"], "--experiment is missing"),
-        (["--experiment=configs/experiments/tabel1.py", "--workdir=x"], "is not a file in"),
+        (["--workdir=x"], "--experiment is missing: give one, such as --experiment=configs/experiments/table1.py"),
+        (["--experiment=configs/experiments/tabel1.py", "--workdir=x"], "did you mean configs/experiments/table1.py?"),
         (["--experiment=configs/cifar10.py", "--workdir=x"], "defines no get_experiment"),
         (["--experiment=configs/experiments/table1.py"], "--workdir is missing"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--scale=smal"], "did you mean small"),
@@ -129,3 +129,46 @@ def test_mistakes_are_answered_with_one_sentence(arguments, message):
     assert ended.stderr.startswith("error: ")
     assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+PROBES = """
+from sidae_jax.experiments import Evaluation, Experiment, Pretraining
+
+PRETRAINING = Pretraining("digits", "simsiam", {"width": 4})
+
+def get_experiment():
+    return Experiment("mistaken", RUNS)
+"""
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ('[(Pretraining("digit", "dae"), [])]', "main of the run digit-dae/seed0 cannot work: --config="),
+        ('[(Pretraining("digits", "dae", {"w": 1}), [])]', "--config.w=1 is a key of other methods"),
+        ('[(Pretraining("digits", "dae", {"lr": -1}), [])]', "config.lr=-1.0 is out of range"),
+        ('[(PRETRAINING, [Evaluation("linear_evl")])]', "did you mean "),
+        (
+            '[(PRETRAINING, [Evaluation("linear_eval", {"probe.epoch": 3})])]',
+            "linear_eval of the run digits-simsiam-width4/seed0 cannot work: --config.probe.epoch=3 is not a key",
+        ),
+        ('[(PRETRAINING, [Evaluation("linear_eval", {"label_fraction": 2})])]', "config.label_fraction=2.0 is out of"),
+        ('[(PRETRAINING, [Evaluation("linear_eval", {"dataset": "digit"})])]', "did you mean digits?"),
+        ('[(PRETRAINING, [Evaluation("online_eval")])]', "config.protocol=online needs a classifier"),
+        ('[Pretraining("digits", "sidae")]', "as runs[0], and a pair is wanted: give (Pretraining(...), [Evaluation"),
+        ("[(PRETRAINING, PRETRAINING)]", "as runs[0], and a pair is wanted"),
+        ("PRETRAINING", "and an Experiment with a list of runs is wanted"),
+    ],
+)
+def test_an_experiment_is_checked_whole_before_its_first_command(experiment, tmp_path, runs, message):
+    for name in ("knn_eval.py", "online_eval.py"):
+        (experiment.parent.parent / name).write_text((ROOT / "configs" / name).read_text())
+    mistaken = experiment.with_name("mistaken.py")
+    mistaken.write_text(PROBES.replace("RUNS", runs))
+    for arguments in ([], ["--print"]):
+        command = [sys.executable, "-m", "sidae_jax.sweep", f"--experiment={mistaken}", f"--workdir={tmp_path / 'new'}"]
+        ended = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert message in ended.stderr
+        assert ended.stderr.count("\n") == 1
+        assert not (tmp_path / "new").exists()

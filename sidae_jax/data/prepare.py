@@ -78,9 +78,10 @@ def _check_archives(builder: tfds.core.DatasetBuilder) -> None:
         reason = type(error).__name__
     raise UserError(
         f"dataset {builder.name!r} is not prepared in {builder.data_dir} and {url} cannot be downloaded ({reason}): "
-        "give a --config.data_dir that holds it, or prepare it on a machine with network and copy the folder "
-        f"{builder.name} into {builder.data_dir_root}, or put {', '.join(missing.values())} into "
-        f"{_downloads(builder) / 'manual'}, or use dataset 'digits', which needs no network"
+        "give a --config.data_dir that holds it (to a sweep, the variable TFDS_DATA_DIR), or prepare it on a machine "
+        f"with network and copy the folder {builder.name} into {builder.data_dir_root}, or put "
+        f"{', '.join(missing.values())} into {_downloads(builder) / 'manual'}, or use dataset 'digits', which "
+        "needs no network"
     )
 
 

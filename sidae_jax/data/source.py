@@ -72,7 +72,9 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
     """
     one_of("dataset", dataset, DATASETS)
     if data_dir is not None:
-        data_dir = _existing_folder(data_dir)
+        data_dir = _existing_folder("--config.data_dir", data_dir)
+    elif default := os.environ.get("TFDS_DATA_DIR"):
+        _existing_folder("TFDS_DATA_DIR", default)
     from sidae_jax.data import prepare  # imports TFDS, which takes most of a second
 
     builder = prepare.prepared_builder(dataset, data_dir)
@@ -88,7 +90,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
     return Images(images, labels, tuple(builder.info.features["label"].names))
 
 
-def _existing_folder(data_dir: str) -> str:
+def _existing_folder(key: str, data_dir: str) -> str:
     folder = data_dir and os.path.abspath(os.path.expanduser(data_dir))
     if not os.path.exists(folder):
         problem = "does not exist"
@@ -99,8 +101,8 @@ def _existing_folder(data_dir: str) -> str:
     else:
         return folder
     raise UserError(
-        f"--config.data_dir={data_dir}: {folder} {problem}: give the folder of your TFDS data sets, make a new "
-        "one with mkdir -p, or give None for TFDS's default"
+        f"{key}={data_dir}: {folder} {problem}: give the folder of your TFDS data sets, make a new one with mkdir -p, "
+        f"or {'unset it' if key == 'TFDS_DATA_DIR' else 'give None'} for TFDS's default"
     )
 
 

@@ -8,7 +8,7 @@ from ml_collections.config_dict import placeholder
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
-from sidae_jax.settings import PRECISIONS
+from sidae_jax.settings import METHOD_SETTINGS, PRECISIONS, method_keys
 
 
 def protocol(name: str = "linear") -> ConfigDict:
@@ -55,7 +55,46 @@ def validate(config: ConfigDict) -> None:
     for key, value in config[section].items():
         if key == "momentum":
             check(config, f"{section}.{key}", 0 <= value < 1, "at least 0 and below 1")
+        elif key == "batch_size" and name in ("finetune", "mlp"):
+            check(config, f"{section}.{key}", value >= 2, "at least 2, BatchNorm needs two images")
         elif isinstance(value, int):
             check(config, f"{section}.{key}", value >= 1, "at least 1")
         else:
             check(config, f"{section}.{key}", 0 < value < float("inf"), "above 0")
+
+
+def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
+    """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
+    if PROTOCOLS[config.protocol].trains:
+        return
+    if "num_classes" not in method_keys(pretraining.method):
+        having = ", ".join(method for method in METHOD_SETTINGS if "num_classes" in method_keys(method))
+        raise UserError(
+            f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
+            f"give a run of {having}, or another config, such as --config=configs/linear_eval.py"
+        )
+    if config.dataset not in (None, pretraining.dataset):
+        raise UserError(
+            f"config.dataset={config.dataset} cannot be evaluated online by a classifier trained on "
+            f"{pretraining.dataset}: leave --config.dataset out, or give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
+    if pretraining.train_split.startswith("unlabelled") and "+" not in pretraining.train_split:
+        raise UserError(
+            f"config.protocol=online needs labels, and the run was on {pretraining.dataset} "
+            f"{pretraining.train_split}, whose images have none: give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
+    if only_step == 0:
+        raise UserError(
+            "--step=0, the untrained backbone, has no trained classifier: give the step of a checkpoint, or no --step"
+        )
+
+
+def check_images(config: ConfigDict, n: int) -> None:
+    """Raises UserError if the protocol cannot do with `n` labeled images."""
+    left = f"config.train_split={config.train_split}, config.label_fraction={config.label_fraction} leave {n} image(s)"
+    if config.protocol == "knn" and config.knn.k > n:
+        raise UserError(f"config.knn.k={config.knn.k} is too many neighbors: {left}; give --config.knn.k={n} or less")
+    if config.protocol in ("finetune", "mlp") and n < 2:
+        raise UserError(f"{left}, and BatchNorm needs two: give a larger --config.label_fraction")

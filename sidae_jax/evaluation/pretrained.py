@@ -4,17 +4,18 @@ import os
 import pathlib
 
 from sidae_jax.errors import UserError
+from sidae_jax.files import existing_folder
 from sidae_jax.runs.checkpoint import Checkpoints
 
 
-def run_folder(workdir: str | os.PathLike) -> pathlib.Path:
-    """Returns the absolute path of a run. Raises UserError if there is none."""
-    folder = pathlib.Path(workdir).expanduser().absolute()
+def run_folder(workdir: str | os.PathLike, name: str = "--workdir") -> pathlib.Path:
+    """Returns the absolute path of a run. Raises UserError, which calls it `name`, if there is none."""
+    folder = existing_folder(workdir, name)
     if not (folder / "checkpoints").is_dir():
         inside = (path for pattern in ("*/checkpoints", "*/*/checkpoints") for path in folder.glob(pattern))
         runs = sorted(path.parent.relative_to(folder).as_posix() for path in inside)
-        wanted = f"one of the runs in it, such as --workdir={workdir}/{runs[0]}" if runs else "a run of sidae_jax.main"
-        raise UserError(f"--workdir={workdir} has no folder checkpoints: give the folder of {wanted}")
+        wanted = f"one of the runs in it, such as {name}={workdir}/{runs[0]}" if runs else "a run of sidae_jax.main"
+        raise UserError(f"{name}={workdir} has no folder checkpoints: give the folder of {wanted}")
     return folder
 
 

@@ -14,6 +14,7 @@ from sidae_jax import data, runtime, streams
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
+from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.files import open_folder
@@ -40,8 +41,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
-        if not trains:
-            online_probe.check(config, ConfigDict(pretraining["config"]), only_step)
+        check_run(config, ConfigDict(pretraining["config"]), only_step)
         dataset = config.dataset or pretraining["config"]["dataset"]
         kind = config.get("features", "backbone")
         precision = config.precision or pretraining["config"]["precision"]
@@ -50,6 +50,12 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         evaluation = _Evaluation(config, dataset, data_dir, precision, open_folder(folder, "eval") / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        if trains and (n := len(evaluation.labeled.labels)) < (classes := evaluation.train.num_classes):
+            console.print(
+                f"warning: config.label_fraction={config.label_fraction} of config.train_split={config.train_split} "
+                f"are {n} images, fewer than the {classes} classes: give more of them",
+                markup=False,
+            )
 
         records, title = [], evaluation.protocol.title
         for step in (0, *steps) if trains else steps:
@@ -105,6 +111,7 @@ class _Evaluation:
         self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
         rows = labeled_rows(len(self.train.labels), config.label_fraction)
         self.labeled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
+        check_images(config, len(rows))
         self.settings = {
             "protocol": config.protocol,
             "dataset": dataset,

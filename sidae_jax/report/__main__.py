@@ -9,14 +9,12 @@ report, except for the line with the date.
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)
 
-import pathlib
-
 from absl import flags
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.runs import newest
-from sidae_jax.files import open_folder
+from sidae_jax.files import existing_folder, open_folder
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder with the runs, such as the workdir of a sweep; by default the newest in runs/."
@@ -31,10 +29,10 @@ def main() -> None:
       UserError: if the runs have no results, matplotlib is missing, or a folder cannot be used.
     """
     workdir = _WORKDIR.value or newest.announce(newest.newest_run_or_sweep())
-    folder = pathlib.Path(workdir).expanduser().absolute()
+    folder = existing_folder(workdir)
     from sidae_jax.report import run_index, summaries
 
-    runs = run_index.find_runs(folder) if folder.is_dir() else []
+    runs = run_index.find_runs(folder)
     rows = summaries.read(runs)
     if not rows:
         raise UserError(f"--workdir={workdir} holds no results: evaluate its runs with sidae_jax.linear_eval first")

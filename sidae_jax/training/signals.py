@@ -3,42 +3,41 @@
 import os
 import signal
 import time
-from types import FrameType
 from typing import Any
 
 import jax
 
-from sidae_jax import processes
+from sidae_jax import interrupt, processes
 
 POLL_SECONDS = 10  # a signal to one process is known to all within this time and a step
 
 
 class StopSignals:
-    """A context manager that notes the first SIGTERM or SIGINT; a second one acts as it would without it."""
+    """A context manager that notes the first SIGTERM or SIGINT; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._heard = interrupt.heard((signal.SIGTERM, signal.SIGINT), self._note)
         self._calls = 0  # of `wanted`
         self._asked: tuple[int, float] | None = None  # the call and the time of the last question to all processes
         self._ask_next = 0  # the call of the next one
 
     def __enter__(self) -> "StopSignals":
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        self._heard.__enter__()
         return self
 
-    def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def __exit__(self, *error) -> None:
+        self._heard.__exit__(*error)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
+    def _note(self, number: signal.Signals) -> None:
+        if self.received is not None:
+            interrupt.end_at_once(number, f"{number.name} again: ended at once, unsaved")
+        self.received = number
         message = (
-            f"\n{self.received.name}: the run saves and stops after the steps under way, or once they are compiled "
+            f"\n{number.name}: the run saves and stops after the steps under way, or once they are compiled "
             "(again: at once, unsaved)\n"
         )
-        os.write(2, message.encode())  # print is not safe in a signal handler
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
+        os.write(2, message.encode())  # the main thread may be inside a print
 
     def wanted(self, metrics: Any, *, waited: bool, several_processes: bool) -> signal.Signals | None:
         """Returns the signal that stops the run here, the same in all processes, or None if the run goes on.
