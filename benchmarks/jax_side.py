@@ -32,13 +32,19 @@ NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 class Side:
     """What the requests work on: a state and the mapped steps."""
 
-    def prepare(self, batch_size: int, weights: str | None = None, num_seeds: int = 1) -> dict:
+    def prepare(
+        self, batch_size: int, weights: str | None = None, num_seeds: int = 1, precision: str | None = None
+    ) -> dict:
         """A new state of SidAE for batches of this size, with PyTorch's initial weights where they are given.
 
-        With several seeds it serves `pipeline` alone.
+        precision: None is the config's default. With several seeds it serves `pipeline` alone.
         """
         runtime.start()
         self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
+        if "precision" in self.config:
+            self.config.precision = precision or self.config.precision
+        elif precision not in (None, "float32"):
+            raise ValueError(f"config.precision={precision} is not known to this version of sidae_jax")
         self.devices = mesh.data_mesh(batch_size)
         optimizer, _ = step.make_optimizer(
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
@@ -51,21 +57,29 @@ class Side:
         self.state = mesh.put_tree(self.devices, stack([state] * num_seeds))
         self.key = mesh.replicated_keys(self.devices, self.seeds)
         parts = {"graphdef": graphdef, "optimizer": optimizer}
+        if "precision" in self.config:
+            parts["precision"] = self.config.precision
+        several = steps_per_call(self.devices) > 1
+
+        def several_steps(state, inputs, n):
+            return repeat_steps(another_batch, n, state, *inputs)
 
         def another_batch(state, batch, keys):
             # rolled, so that nothing of a batch can be computed once for several steps
             return step.update(state, Batch(*(jnp.roll(array, state.step, 0) for array in batch)), keys, **parts)
 
-        self.update = step.data_parallel(
-            lambda state, inputs, n: repeat_steps(another_batch, n, state, *inputs), self.devices
-        )
+        def one_step(state, inputs, _):
+            return step.update(state, Batch(*inputs[0]), inputs[1], **parts)
+
+        self.update = step.data_parallel(several_steps if several else one_step, self.devices)
         device_step = functools.partial(
             step.train_step, **parts, views=view_settings(self.config), normalization=NORMALIZATION
         )
         device_step = gather_batch(device_step)
         if num_seeds > 1:
             device_step = map_seeds(device_step, jax.default_backend())
-        self.resident = step.data_parallel(repeat(device_step), self.devices, resident_spec(num_seeds))
+        device_step = repeat(device_step) if several else device_step
+        self.resident = step.data_parallel(device_step, self.devices, resident_spec(num_seeds))
         return {"devices": self.devices.size}
 
     def ready(self, batch: str) -> dict:
@@ -122,11 +136,18 @@ class Side:
         return {"seconds": seconds(once, 1)}
 
     def memory(self) -> dict:
-        return {"peak_mb": peak_memory_mb()}
+        """Peak of a GPU's memory, the largest of several, or else of the process."""
+        statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+        peak = max(found.get("peak_bytes_in_use", 0) for found in statistics)
+        return {"peak_mb": peak / 2**20 or peak_memory_mb()}
+
+    def devices_found(self) -> dict:
+        names = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+        return {"gpus": names, "version": jax.__version__}
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     side = Side()
     names = ("prepare", "ready", "step", "load", "pipeline", "evaluate", "memory")
-    serve({name: getattr(side, name) for name in names})
+    serve({name: getattr(side, name) for name in names} | {"devices": side.devices_found})
