@@ -12,7 +12,7 @@ what slows the machine slows both; the ratio is taken pair by pair. Parts:
     growth    the pipeline's speed and memory by batch size, images, devices and seeds (ours alone)
 
 --quick measures the first three. They are repeated for each of --precisions, with the same one on both sides: float32
-(without TF32), tensorfloat32, and bfloat16 (ours by config.precision, theirs by autocast). Without that option, a GPU is
+(without TF32), tensorfloat32, and bfloat16 (ours by config.precision, theirs by autocast). Without it, a GPU is
 measured in all three and a CPU in float32, where PyTorch may take bfloat16 too if that is faster.
 
 On a GPU both sides use the first one that is visible, and `growth` has ours on all of them. JAX and PyTorch for CUDA
