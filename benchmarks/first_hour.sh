@@ -82,7 +82,7 @@ fi
 if [[ $device == cpu ]]; then
   export JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES=
 else
-  export JAX_PLATFORMS=cuda,cpu # an error instead of a slow run if JAX finds no GPU
+  export JAX_PLATFORMS=cuda,cpu
 fi
 
 interrupted=

@@ -11,7 +11,8 @@ install() { # install PYTHON PACKAGES...
 install_ours() {
   local extras=test,report
   [[ $device == cpu ]] || extras=$cuda,$extras
-  "$python" -m venv --clear "$out/venv" && install "$ours" -e ".[$extras]"
+  "$python" -m venv --clear "$out/venv" && install "$ours" -e ".[$extras]" || return
+  [[ $device == cpu ]] || "$ours" -c 'import jax; assert jax.default_backend() == "gpu", f"JAX sees only {jax.devices()}"'
 }
 
 # An environment of its own: PyTorch's wheels name one version of each of NVIDIA's libraries, which may not be JAX's.
@@ -20,21 +21,24 @@ install_pytorch() {
 }
 
 machine() {
-  set -e
+  local environment
   date
   uname -a
   git rev-parse HEAD
   git status --short
-  nvidia-smi || [[ $device == cpu ]]
-  nvidia-smi topo -m || [[ $device == cpu ]]
-  nvidia-smi -q -d CLOCK,POWER,COMPUTE || [[ $device == cpu ]]
+  if [[ $device == gpu ]]; then
+    nvidia-smi
+    nvidia-smi topo -m
+    nvidia-smi -q -d CLOCK,POWER,COMPUTE
+  fi
   lscpu
-  free -g || true
+  free -g
   df -h -- "$out"
-  "$ours" --version
-  "$ours" -m pip list
-  "$ours" -c 'import jax; print(jax.devices())'
-  [[ ! -x $theirs ]] || "$theirs" -m pip list
+  for environment in "$ours" "$theirs"; do
+    "$environment" --version
+    "$environment" -m pip list
+  done
+  "$ours" -c 'import jax; print(jax.devices())' # if this fails, the step has failed
 }
 
 numerical_tests=(tests/test_{golden,golden_baselines,losses,views,conv,step,seeds,features,knn,linear_probe}.py)
@@ -43,14 +47,14 @@ numerical_tests=(tests/test_{golden,golden_baselines,losses,views,conv,step,seed
 tests_on_cpu() {
   local files=("${numerical_tests[@]}" tests/test_config.py tests/test_checkpoint.py)
   [[ -z $quick ]] || files=(tests/test_losses.py tests/test_config.py)
-  JAX_PLATFORMS=cpu "$ours" -m pytest -q --durations=0 "${files[@]}"
+  JAX_PLATFORMS=cpu "$ours" -m pytest -q "${files[@]}"
 }
 
 # Against the references, and what several devices change. One worker: all would take memory of the same card.
 tests_on_gpu() {
   local files=("${numerical_tests[@]}")
   [[ -z $quick ]] || files=(tests/test_golden.py tests/test_losses.py)
-  XLA_PYTHON_CLIENT_PREALLOCATE=false "$ours" -m pytest -q -n 0 --durations=0 "${files[@]}"
+  XLA_PYTHON_CLIENT_PREALLOCATE=false "$ours" -m pytest -q -n 0 "${files[@]}"
 }
 
 throughput() { # throughput NAME OPTIONS...

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytorch_reference  # tests/reference, which `workers.py` puts on the path
@@ -39,12 +39,10 @@ def memory_format(setting: str) -> torch.memory_format:
     return torch.channels_last if "channels_last" in setting.split() else torch.contiguous_format
 
 
-def compiled(function: Callable, setting: str) -> Callable:
-    words = setting.split()
-    if "compiled" in words:
-        return torch.compile(function)
-    mode = next((word for word in words if word in ("reduce-overhead", "max-autotune")), None)
-    return torch.compile(function, mode=mode) if mode else function
+def compile_mode(setting: str) -> str | None:
+    """torch.compile's mode; "compiled" is its default one, and the others record CUDA graphs."""
+    modes = {"compiled": "default", "reduce-overhead": "reduce-overhead", "max-autotune": "max-autotune"}
+    return next((modes[word] for word in setting.split() if word in modes), None)
 
 
 def synchronize() -> None:
@@ -63,7 +61,9 @@ class Training:
         torch.manual_seed(0)
         self.model = pytorch_reference.SidAE().to(DEVICE, memory_format=self.memory_format)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, fused=True)
-        self.loss = compiled(self._loss, setting)
+        mode = compile_mode(setting)
+        self.loss = torch.compile(self._loss, mode=mode) if mode else self._loss
+        self.in_graphs = mode not in (None, "default")
 
     def state(self) -> dict[str, np.ndarray]:
         """Parameters and statistics under PyTorch's names."""
@@ -83,7 +83,8 @@ class Training:
     def step(self, x: Tensor, x1: Tensor, x2: Tensor) -> Tensor:
         """Returns the loss, for which nothing has waited yet."""
         images = (image.to(DEVICE, non_blocking=True).to(memory_format=self.memory_format) for image in (x, x1, x2))
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.in_graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # the loss of the step before may be overwritten
         with autocast(self.setting):
             loss = self.loss(*images)
         self.optimizer.zero_grad(set_to_none=True)

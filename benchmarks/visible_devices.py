@@ -1,6 +1,5 @@
 """Which devices the two sides of `throughput.py` see: the environment decides it before JAX or CUDA starts."""
 
-import contextlib
 import os
 import sys
 
@@ -13,16 +12,20 @@ def find(wanted: str, with_pytorch: bool) -> dict:
     wanted: cpu, gpu, or auto: a GPU if both sides see one. with_pytorch: False if only ours is measured.
     """
     sides = ("jax", "pytorch") if with_pytorch else ("jax",)
-    found, missing = {}, []
+    found, problems = {}, []
+    variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if wanted == "auto" else environment(wanted)
     for side in sides:
-        found[side] = {"gpus": []}
-        with contextlib.suppress(WorkerError), Worker(side, {} if wanted == "auto" else environment(wanted)) as worker:
-            found[side] = worker("devices")
-        if not found[side]["gpus"]:
-            missing.append(side)
-    if wanted == "gpu" and missing:
-        sys.exit(f"--device=gpu, but {' and '.join(missing)} has no GPU here: see above, or give --device=cpu")
-    device = "gpu" if wanted != "cpu" and not missing else "cpu"
+        try:
+            with Worker(side, variables) as worker:
+                found[side] = worker("devices")
+                problem = "" if found[side]["gpus"] else "it sees none"
+        except WorkerError as error:
+            found[side], problem = {"gpus": []}, str(error)
+        if problem:
+            problems.append(f"{side}: {problem}")
+    if wanted == "gpu" and problems:
+        sys.exit(f"--device=gpu, but not both have a GPU ({'; '.join(problems)}): see --help, or give --device=cpu")
+    device = "gpu" if wanted != "cpu" and not problems else "cpu"
     versions = {side: devices.get("version") for side, devices in found.items()}
     return {"device": device, "gpus": found["jax"]["gpus"] if device == "gpu" else [], "versions": versions}
 
@@ -34,7 +37,7 @@ def environment(device: str, count: int | None = None) -> dict[str, str]:
     """
     if device == "cpu":
         return {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    found = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    found = {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if count is not None:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = seen.split(",") if seen else [str(i) for i in range(count)]
