@@ -1,5 +1,7 @@
 """What `throughput.py` found, for people."""
 
+import sys
+
 import rich.console
 import rich.table
 
@@ -13,7 +15,9 @@ _REMARKS = {
 
 def print_tables(found: dict) -> None:
     """Keys of `found` are parts; with several precisions, a part and a precision."""
-    console = rich.console.Console(soft_wrap=True, highlight=False)
+    # a log has no width of its own, and at rich's 80 columns the settings' names would be cut
+    width = None if sys.stdout.isatty() else 160
+    console = rich.console.Console(soft_wrap=True, highlight=False, width=width)
     for gpu in found["machine"]["gpus"]:
         console.print(f"GPU: {gpu}")
     for name in [name for name in found if name.startswith("pytorch_settings")]:
