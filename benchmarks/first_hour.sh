@@ -98,7 +98,7 @@ step() {
   fi
   rm -f -- "$out/state/$name.failed"
   echo "$name: $(date +%H:%M:%S), $out/logs/$name.log"
-  "$@" >>"$out/logs/$name.log" 2>&1 </dev/null || code=$?
+  ("$@") >>"$out/logs/$name.log" 2>&1 </dev/null || code=$? # in a subshell: what it sets must not reach the next
   if [[ $interrupted ]]; then
     echo "$name: interrupted; the same command goes on" >&2
     exit 130
@@ -115,7 +115,9 @@ step() {
 
 # shellcheck source=benchmarks/first_hour_steps.sh
 source benchmarks/first_hour_steps.sh
-all_steps
-
-"$python" benchmarks/first_hour_summary.py "$out" | tee "$out/summary.txt"
-[[ -z $(find "$out/state" -name '*.failed') ]]
+{ # read before it is run: bash would read on in a file that has changed meanwhile
+  all_steps
+  "$python" benchmarks/first_hour_summary.py "$out" | tee "$out/summary.txt"
+  [[ -z $(find "$out/state" -name '*.failed') ]]
+  exit
+}
