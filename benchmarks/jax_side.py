@@ -15,9 +15,9 @@ from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, compute_features
+from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
-from sidae_jax.evaluation.supervised import accuracy
 from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint

@@ -7,27 +7,19 @@ of them: SidAE 64.75 / 51.67, SimSiam 57.08 / 44.06, denoising autoencoder 57.44
 """
 
 from sidae_jax.config import pretraining
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import own_settings
 
 
 def get_config(method: str = "sidae"):
-    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
-        return pretraining(method, "cifar10")
+    config = pretraining(method, "cifar10")  # all keys, with the defaults of the method's paper
+    if own_settings(method):  # those of its own source, which sidae_jax/settings.py lists
+        return config
 
-    config = pretraining(method, "cifar10")  # all keys, with their defaults
     config.train_split = "train"
     config.epochs = 200
     config.batch_size = 512
     config.lr = 0.03  # SGD with momentum, cosine decay to 0
-    config.momentum = 0.9
-    config.weight_decay = 5e-4
-    config.d_hid = 2048  # dimensions of z
-
-    if method == "sidae":
+    if "w" in config:
         config.w = 0.5  # weight of the reconstruction; 0 is SimSiam
-
-    config.views.crop_scale = (0.2, 1.0)
-    config.views.p_jitter = 0.8
-    config.views.p_gray = 0.2
     config.views.p_blur = 0.0
     return config

@@ -6,7 +6,7 @@ python -m sidae_jax.main --config=configs/digits.py[:METHOD]
 """
 
 from sidae_jax.config import pretraining
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import own_settings
 
 
 def get_config(method: str = "sidae"):
@@ -17,7 +17,8 @@ def get_config(method: str = "sidae"):
     config.width = 32
     config.stem = "imagenet"
 
-    if method not in REPORT_METHODS:
-        config.d_hid = 512  # dimensions of z
+    if not own_settings(method):
         config.views.p_blur = 0.5
+        if "d_hid" in config:
+            config.d_hid = 512  # dimensions of z
     return config

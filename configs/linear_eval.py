@@ -7,4 +7,4 @@ from sidae_jax.evaluation import config
 
 
 def get_config():
-    return config.linear_probe()
+    return config.protocol("linear")

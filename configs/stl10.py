@@ -8,28 +8,19 @@ Appendix Table 1 has 65.42 for SidAE (w = 0.25) on CIFAR-10.
 """
 
 from sidae_jax.config import pretraining
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import own_settings
 
 
 def get_config(method: str = "sidae"):
-    if method in REPORT_METHODS:  # the settings of the report's code, which sidae_jax/settings.py lists
-        split = "train" if method == "supervised" else "unlabelled"
-        return pretraining(method, "stl10", train_split=split)
+    config = pretraining(method, "stl10")  # all keys, with the defaults of the method's paper
+    config.train_split = "train" if method == "supervised" else "unlabelled"  # 5,000 images, or 100,000 without labels
+    if own_settings(method):  # those of its own source, which sidae_jax/settings.py lists
+        return config
 
-    config = pretraining(method, "stl10")  # all keys, with their defaults
-    config.train_split = "unlabelled"  # 100,000 images
     config.epochs = 200
     config.batch_size = 512
     config.lr = 0.03  # SGD with momentum, cosine decay to 0
-    config.momentum = 0.9
-    config.weight_decay = 5e-4
-    config.d_hid = 2048  # dimensions of z
-
-    if method == "sidae":
+    if "w" in config:
         config.w = 0.25  # weight of the reconstruction, the paper's choice for STL-10 (4.2); 0 is SimSiam
-
-    config.views.crop_scale = (0.2, 1.0)
-    config.views.p_jitter = 0.8
-    config.views.p_gray = 0.2
     config.views.p_blur = 0.0
     return config

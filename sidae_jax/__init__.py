@@ -29,4 +29,4 @@ def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
         steps = pretrained.saved_steps(checkpoints, step)
         if not steps:
             raise UserError("step=0, the untrained backbone, needs images: evaluation.backbone.untrained_backbone")
-        return pretrained.read_intact(lambda step: restore_backbone(checkpoints, step), steps[-1])
+        return restore_backbone(checkpoints, steps[-1])

@@ -12,7 +12,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -26,29 +26,17 @@ _CONFIG = flags.DEFINE_string(
 _MARK = "config."
 
 
-def run(main: Callable[[ConfigDict], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parses the command line and calls `main` with the config, which `default` makes if no file is given.
+def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None) -> None:
+    """Parses the command line and calls `main` with a function that loads the config; `default` makes one without file.
 
     A user's mistake ends the program with exit code 2 and one sentence.
     """
-    run_loading(lambda load: main(load()), default)
-
-
-def run_loading(
-    main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None
-) -> None:
-    """Does the same as `run` for a `main` that gets a function and calls it to load the config when it needs it."""
     overrides: list[tuple[str, str]] = []
 
     def parse(argv):
         rest, given = split(argv)
-        rest, help_wanted = _without_help(rest)
-        parsed = _parse(rest)
-        if help_wanted:
-            _help(default)
-            sys.exit(0)
         overrides.extend(given)
-        return parsed
+        return _parse(rest, lambda: _print_keys(default))
 
     _run(lambda: main(lambda: load_config(_CONFIG.value, overrides, default)), parse)
 
@@ -57,14 +45,10 @@ def run_without_config(main: Callable[[], None]) -> None:
     """Does the same as `run` for a program that takes no config."""
 
     def parse(argv):
-        rest, help_wanted = _without_help(argv)
-        if help_wanted:
-            app.usage(shorthelp=True, writeto_stdout=True)
-            sys.exit(0)
-        for argument in rest:
+        for argument in argv:
             if re.match(r"--?config\b", argument):
                 raise UserError(f"{argument} is not an option of this program, which takes no config: see --help")
-        return _parse(rest, takes_config=False)
+        return _parse(argv)
 
     _run(main, parse)
 
@@ -78,15 +62,8 @@ def _run(main, parse):
     app.run(run_quietly, flags_parser=lambda argv: _exit_on_mistake(parse, argv))
 
 
-def _without_help(argv):
-    """Returns the arguments without those that ask for help, and whether there was one."""
-    rest = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
-    return rest, len(rest) < len(argv)
-
-
-def _help(default):
-    """Prints the program's docstring and options, and the keys of the config that the command line names."""
-    app.usage(shorthelp=True, writeto_stdout=True)
+def _print_keys(default):
+    """Prints the keys of the config that the command line names."""
     if _CONFIG.value is None and default is None:
         print("With --config=FILE.py, --help also lists the keys of that config.")
         return
@@ -120,13 +97,15 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     return rest, overrides
 
 
-def _parse(argv: Sequence[str], takes_config: bool = True) -> list[str]:
+def _parse(argv: Sequence[str], print_keys: Callable[[], None] | None = None) -> list[str]:
+    """Parses the options, or prints the program's docstring and options if one asks for help; then, `print_keys`."""
+    without_help = [argument for argument in argv if argument not in ("--help", "-h", "-help")]
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(without_help)
     except flags.UnrecognizedFlagError as error:
         near = nearest(error.flagname, flags.FLAGS)
         hint = f"did you mean --{near}?" if near else "--help lists the options"
-        if takes_config:
+        if print_keys is not None:
             hint += f" (to set a key of the config, give --config.{error.flagname}=VALUE)"
         raise UserError(f"--{error.flagname} is not an option of this program: {hint}") from error
     except flags.IllegalFlagValueError as error:
@@ -138,6 +117,11 @@ def _parse(argv: Sequence[str], takes_config: bool = True) -> list[str]:
         raise UserError(f"{' '.join(str(error).split())}: --help lists the options") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: options are given as --NAME=VALUE")
+    if len(without_help) < len(argv):
+        app.usage(shorthelp=True, writeto_stdout=True)
+        if print_keys is not None:
+            print_keys()
+        sys.exit(0)
     return rest
 
 
@@ -204,17 +188,13 @@ def _override(config: ConfigDict, name: str, text: str) -> None:
     *folders, key = name.split(".")
     for folder in folders:
         config = config[folder]
-    kind = _KINDS[config.get_type(key)]
+    parse, wanted = _KINDS[config.get_type(key)]
     try:
-        config[key] = kind.parse(text)
+        config[key] = parse(text)
     except (ValueError, SyntaxError, TypeError) as error:
         raise UserError(
-            f"{given} is not {kind.wanted}: give --config.{name}=VALUE with VALUE {kind.wanted}, such as {config[key]}"
+            f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
         ) from error
-
-
-def _text(text: str) -> str | None:
-    return None if text in ("", "None") else text
 
 
 def _bool(text: str) -> bool:
@@ -230,17 +210,11 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-class _Kind(NamedTuple):
-    """How to parse the values of a type, and what a message calls them."""
-
-    parse: Callable[[str], Any]
-    wanted: str
-
-
-_KINDS: dict[type, _Kind] = {
-    int: _Kind(int, "an integer"),
-    float: _Kind(float, "a number"),
-    bool: _Kind(_bool, "True or False"),
-    tuple: _Kind(_numbers, "two numbers in brackets"),
-    str: _Kind(_text, "a text"),
+# How the values of each type are parsed, and what a message calls them.
+_KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (int, "an integer"),
+    float: (float, "a number"),
+    bool: (_bool, "True or False"),
+    tuple: (_numbers, "two numbers in parentheses"),
+    str: (lambda text: None if text in ("", "None") else text, "a text"),
 }

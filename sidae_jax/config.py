@@ -13,8 +13,8 @@ from sidae_jax.settings import BackboneSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
-# A run may be continued with other values of these keys. None of them changes a bit of the result but num_seeds, which
-# makes the step another program: its results differ by rounding, as they do on another number of devices.
+# A run may be continued with other values of these keys. Only num_seeds affects the result, by rounding, since it
+# compiles a different program.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
 
 
@@ -27,7 +27,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
       UserError: the method or a key is unknown.
     """
     one_of("method", method, settings.METHOD_SETTINGS)
-    own = settings.paper_settings(method)
+    own = settings.own_settings(method)
     config = ConfigDict(
         {
             "method": method,
@@ -92,12 +92,15 @@ def validate(config: ConfigDict) -> None:
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, settings.STEMS)
+    one_of("precision", config.precision, settings.PRECISIONS)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
-    check(config, "input", config.input != "stream" or config.num_seeds == 1, "auto or resident, with several seeds")
+    check(
+        config, "input", config.input != "stream" or config.num_seeds == 1, "auto or resident when num_seeds is above 1"
+    )
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
     check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
     check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")
@@ -128,12 +131,7 @@ def _validate_views(config):
             check(config, key, 0 <= value <= 1, "a probability in [0, 1]")
         elif isinstance(value, tuple):
             ordered = len(value) == 2 and 0 < value[0] <= value[1] < float("inf")
-            check(
-                config,
-                key,
-                ordered,
-                "two numbers, 0 < low <= high, such as " + str(getattr(ViewSettings, name)),
-            )
+            check(config, key, ordered, f"two numbers, 0 < low <= high, such as {getattr(ViewSettings, name)}")
         elif name == "hue":
             check(config, key, 0 <= value <= 0.5, "in [0, 0.5] turns")
         else:
@@ -154,8 +152,8 @@ def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) 
     """Raises UserError if a key is in only one of the two configs, naming it and an example of a config for `what`."""
     found = flat(config).keys()
     for key in sorted(found ^ flat(wanted).keys()):
-        problem = "is no key" if key in found else "is a missing key"
-        raise UserError(f"config.{key} {problem} of {what}: give a config such as --config={example}")
+        problem = "is not a key of" if key in found else "is missing for"
+        raise UserError(f"config.{key} {problem} {what}: give a config such as --config={example}")
 
 
 def one_of(key: str, value: str | None, names) -> str:
@@ -164,7 +162,7 @@ def one_of(key: str, value: str | None, names) -> str:
         return value
     near = nearest(str(value), names)
     hint = f"; did you mean {near}?" if near else ""
-    raise UserError(f"{key}={value!r} is unknown: wanted is one of {', '.join(names)}{hint}")
+    raise UserError(f"{key}={value!r} is unknown: give one of {', '.join(names)}{hint}")
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

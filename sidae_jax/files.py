@@ -11,20 +11,23 @@ from typing import IO
 from sidae_jax.errors import UserError
 
 
-def open_folder(path: str | os.PathLike) -> pathlib.Path:
-    """Returns the absolute path of --workdir, created if needed. Raises UserError if nothing can be written there."""
-    folder = pathlib.Path(path).expanduser().absolute()
+def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--workdir") -> pathlib.Path:
+    """Returns the absolute path of the folder, or of `inside` in it, created if needed.
+
+    Raises UserError, naming the flag that gave `path`, if nothing can be written there.
+    """
+    folder = pathlib.Path(path, inside).expanduser().absolute()
     if special := sorted(set("[]*?") & set(str(folder))):
         # orbax finds the parts of a checkpoint by a glob that includes the path, and would save none of them
-        raise UserError(f"--workdir={path} has {' '.join(special)} in its path: give a folder without [ ] * ?")
+        raise UserError(f"{flag}={path} has {' '.join(special)} in its path: give a folder without [ ] * ?")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UserError(
-            f"--workdir={path} cannot be written ({error.strerror}: {error.filename or folder}): "
-            "give a folder of yours, such as --workdir=runs/cifar10"
+            f"{flag}={path} cannot be written ({error.strerror}: {error.filename or folder}): "
+            f"give a folder of yours, such as {flag}=runs/cifar10"
         ) from error
     return folder
 
@@ -61,20 +64,15 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot; their server decides
+            os.fsync(handle)  # brings the folder's names to the disk
+    finally:
+        os.close(handle)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes the file atomically."""
     with atomic_write(path) as file:
         file.write(text.encode())
-
-
-def sync_folder(folder: pathlib.Path) -> None:
-    """Brings the folder's names to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot; their server decides
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,11 +7,13 @@ Configs: linear_eval.py, mlp_eval.py, knn_eval.py, finetune.py and online_eval.p
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
+from collections.abc import Callable
+
 from absl import flags
 from ml_collections import ConfigDict
 
 from sidae_jax import cli
-from sidae_jax.evaluation.config import linear_probe, validate
+from sidae_jax.evaluation.config import protocol, validate
 from sidae_jax.runs import newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
@@ -19,8 +21,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run;
 _STEP = flags.DEFINE_integer("step", None, "Evaluate this checkpoint and the untrained backbone; 0: only the latter.")
 
 
-def main(config: ConfigDict) -> None:
-    """Evaluates a run. Raises UserError."""
+def main(load: Callable[[], ConfigDict]) -> None:
+    """Evaluates a run by the config that `load` reads. Raises UserError."""
+    config = load()
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
     validate(config)
 
@@ -34,4 +37,4 @@ def main(config: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, default=linear_probe)
+    cli.run(main, default=protocol)

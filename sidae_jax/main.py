@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from sidae_jax import cli
 from sidae_jax.config import validate
-from sidae_jax.experiments import Pretraining
-from sidae_jax.runs import newest
+from sidae_jax.experiments import run_name
+from sidae_jax.runs import ROOT
 
 flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default one in runs/.")
@@ -60,9 +60,9 @@ def _default_workdir(config: ConfigDict) -> pathlib.Path:
 
     A sweep names its runs in the same way. The number of seeds may grow in one folder, so it is not in the name.
     """
-    name = Pretraining(cli.config_name(), config.method, cli.changes(config)).name
-    return newest.ROOT / (name if config.num_seeds == 1 else f"{name}-seeds")
+    name = run_name(cli.config_name(), config.method, cli.changes(config))
+    return ROOT / (name if config.num_seeds == 1 else f"{name}-seeds")
 
 
 if __name__ == "__main__":
-    cli.run_loading(main)
+    cli.run(main)

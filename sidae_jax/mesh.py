@@ -33,9 +33,7 @@ def data_mesh(batch_size: int) -> Mesh:
 
     Raises UserError if their number does not divide `batch_size`.
     """
-    devices = sorted(
-        jax.devices(), key=lambda device: (device.process_index, device.id)
-    )  # process_rows assumes this order
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))  # as process_rows assumes
     if batch_size % len(devices):
         lower = batch_size - batch_size % len(devices)
         near = [size for size in (lower, lower + len(devices)) if size > 0]
@@ -81,7 +79,7 @@ def replicated_keys(mesh: Mesh, seeds: Sequence[int]) -> Key[Array, "*seeds"]:
         several = [jax.random.key(seed) for seed in seeds]
         return jnp.stack(several) if len(several) > 1 else several[0]
 
-    return jax.jit(keys, out_shardings=NamedSharding(mesh, P()))()
+    return jax.jit(keys, out_shardings=replicated(mesh))()
 
 
 def process_rows(batch_size: int) -> slice:

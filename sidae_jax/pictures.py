@@ -5,6 +5,8 @@ python -m sidae_jax.pictures [--workdir=DIR] [--config.KEY=VALUE ...]
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
+from collections.abc import Callable
+
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -16,13 +18,14 @@ flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
 
 
-def main(config: ConfigDict) -> None:
-    """Writes the samples that the report draws. Raises UserError."""
+def main(load: Callable[[], ConfigDict]) -> None:
+    """Writes the pictures that the report draws. Raises UserError."""
+    config = load()
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
-    from sidae_jax.evaluation.samples import write
+    from sidae_jax.evaluation.make_pictures import write
 
     runtime.require_single_process("pictures")
     runtime.start()

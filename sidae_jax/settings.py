@@ -9,6 +9,7 @@ from typing import Any
 
 STEMS = ("imagenet", "cifar")
 TARGETS = ("image", "view")
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +21,14 @@ class BackboneSettings:
     width: channels of the first stage; 64 is ResNet-18, less is for tests.
     zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
+    precision: one of PRECISIONS, of the activations and products of the backbone and of all that follows it; see
+      networks/precision.py.
     """
 
     stem: str = "imagenet"
     width: int = 64
     zero_init_residual: bool = False
+    precision: str = "tensorfloat32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +134,6 @@ def method_keys(method: str) -> dict[str, Any]:
     return dataclasses.asdict(METHOD_SETTINGS[method]())
 
 
-def paper_settings(method: str) -> dict[str, Any]:
-    """Returns the common keys whose value in the method's own source is not the SidAE paper's; "views" holds fields."""
+def own_settings(method: str) -> dict[str, Any]:
+    """What the method's own source sets differently from the SidAE paper; "views" holds fields of ViewSettings."""
     return _REPORT if method in REPORT_METHODS else {}

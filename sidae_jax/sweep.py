@@ -140,7 +140,7 @@ class _Sweep:
                 self.child.terminate()
             code = self.child.wait()
         if self.stopped_by is not None:
-            print("stopped: the same command continues")
+            print("stopped: run the same command to continue")
             sys.exit(128 + self.stopped_by)
         if code == 0:
             with open(folder / "done.jsonl", "a") as file:

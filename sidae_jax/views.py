@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 from sidae_jax.settings import ViewSettings
 
 SIZE = 32
+_EXACT = lax.Precision.HIGHEST  # one pass in bfloat16 would move a pixel by up to one of 255 levels
 
 Planes = Float[Array, "3 32 32"]
 Plane = Float[Array, "32 32"]
@@ -125,15 +126,19 @@ def apply(planes: Planes, params: ViewParams, settings: ViewSettings) -> Planes:
     columns = crop_matrix(params.left, params.width)
     # mirroring commutes with everything after the crop: done here, on the matrix, the flip costs nothing
     columns = jnp.where(params.flip, columns[::-1], columns)
-    planes = crop_matrix(params.top, params.height) @ planes @ columns.T
+    planes = _resample(crop_matrix(params.top, params.height), planes, columns)
     if settings.p_jitter > 0:
         planes = color_jitter(planes, params.jitter, params.jitter_rank)
     if settings.p_gray > 0:
         planes = jnp.where(params.gray, grayscale(planes)[None], planes)
     if settings.p_blur > 0:
         matrix = blur_matrix(params.sigma, max(settings.blur_sigma))
-        planes = matrix @ planes @ matrix.T
+        planes = _resample(matrix, planes, matrix)
     return planes
+
+
+def _resample(rows: Plane, planes: Planes, columns: Plane) -> Planes:
+    return jnp.matmul(jnp.matmul(rows, planes, precision=_EXACT), columns.T, precision=_EXACT)
 
 
 def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
@@ -151,22 +156,31 @@ def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
 def color_jitter(planes: Planes, jitter: Float[Array, "4"], rank: Int[Array, "4"]) -> Planes:
     """torchvision's ColorJitter: brightness, contrast, saturation and hue, each once, in the order of `rank`.
 
-    The first three are the same blend with different partners; only hue is costly. So hue is computed once, between two
-    rounds of the three blends, and each blend has factor 1 in the round in which it is not due.
+    Hue is costly, so it is computed once, between two rounds of the other three; a factor of 1 changes nothing. Within
+    a round the sequence b s b c b s b of brightness, saturation and contrast has all their orders in it, and only one
+    mean over the image, for contrast, which would end a kernel.
     """
-    blend_rank = _rank(rank[:3])  # the order among the three blends
-    before_hue = rank[:3] < rank[3]
+    brightness_last = rank[0] > rank[2]
 
     def blends(planes, due):
-        for place in range(3):
-            here = blend_rank == place
-            factor = jnp.where(here & due, jitter[:3], 1.0)[jnp.argmax(here)]
-            gray = grayscale(planes)
-            partner = jnp.where(here[0], 0.0, jnp.where(here[1], gray.mean(), gray))
-            planes = jnp.clip(factor * planes + (1 - factor) * partner, 0, 1)
+        brightness, contrast, saturation = jnp.where(due, jitter[:3], 1.0)
+        after_contrast = due[1] & (rank[:3] > rank[1])
+        for second in (False, True):
+            now = after_contrast == second
+            b, s = jnp.where(now[0], brightness, 1.0), jnp.where(now[2], saturation, 1.0)
+            planes = _blend(planes, 0.0, jnp.where(brightness_last, 1.0, b))
+            planes = _blend(planes, grayscale(planes), s)
+            planes = _blend(planes, 0.0, jnp.where(brightness_last, b, 1.0))
+            if not second:
+                planes = _blend(planes, grayscale(planes).mean(), contrast)
         return planes
 
+    before_hue = rank[:3] < rank[3]
     return blends(shift_hue(blends(planes, before_hue), jitter[3]), ~before_hue)
+
+
+def _blend(planes, partner, factor):
+    return jnp.clip(factor * planes + (1 - factor) * partner, 0, 1)
 
 
 def grayscale(planes: Planes) -> Plane:
@@ -205,5 +219,5 @@ def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
     offsets = jnp.arange(-reach, reach + 1)
     weight = jnp.clip(radius + 1 - jnp.abs(offsets), 0, 1) / (2 * radius + 1)
     neighbor = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
-    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE))
-    return box @ box @ box
+    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE), precision=_EXACT)
+    return jnp.matmul(jnp.matmul(box, box, precision=_EXACT), box, precision=_EXACT)

@@ -51,8 +51,7 @@ def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
     run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
-    measured = summaries.Measured(summaries.Task(**task), Pretraining(**run), step, epoch)
-    return summaries.Summary(measured, seeds, mean, error)
+    return summaries.Summary(summaries.Task(**task), Pretraining(**run), step, epoch, seeds, mean, error)
 
 
 def write_sweep(folder):

@@ -58,9 +58,9 @@ MISTAKES = {
     "method": Mistake(
         MAIN,
         "--config=configs/digits.py:simsam --workdir={tmp}/run",
-        r"method='simsam' is unknown: wanted is one of sidae, simsiam, dae, .*; did you mean simsiam\?",
+        r"method='simsam' is unknown: give one of sidae, simsiam, dae, .*; did you mean simsiam\?",
     ),
-    "data set": digits("--config.dataset=cifar", r"dataset='cifar' .*did you mean 'cifar10'\?.*; give one of .*"),
+    "data set": digits("--config.dataset=cifar", r"dataset='cifar' is unknown: give one of .*; did you mean cifar10\?"),
     "config file": Mistake(
         MAIN,
         "--config configs/nope.py --workdir={tmp}/run",

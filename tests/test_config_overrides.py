@@ -7,7 +7,7 @@ import pytest
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation.config import linear_probe
+from sidae_jax.evaluation.config import protocol
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -40,7 +40,7 @@ def test_nothing_and_none_take_a_folder_back():
 
 
 def test_the_default_config_takes_overrides():
-    assert load("--config.probe.epochs=3", linear_probe).probe.epochs == 3
+    assert load("--config.probe.epochs=3", protocol).probe.epochs == 3
 
 
 @pytest.mark.parametrize(

@@ -143,14 +143,14 @@ def test_the_known_names():
 @pytest.mark.parametrize(
     ("dataset", "split", "words"),
     [
-        ("digitz", "train", ["dataset='digitz'", "did you mean 'digits'", "fashion_mnist"]),
-        ("digits", "trian", ["split='trian'", "train_split", "did you mean 'train'", "test has 360 images"]),
-        ("digits", "train[:0]", ["split='train[:0]'", "no image", "train has 1437 images"]),
+        ("digitz", "train", ["dataset='digitz'", "did you mean digits", "fashion_mnist"]),
+        ("digits", "trian", ["no split 'trian' (train: 1437 images, test: 360 images): give", "did you mean train?"]),
+        ("digits", "train[:0]", ["split 'train[:0]'", "no image", "train: 1437 images", "--config.test_split"]),
         ("digits", "train[9:5]", ["no image"]),
         ("digits", "train[:2000]", ["train[:2000]", "1437"]),
         ("digits", "train[", ["Unrecognized split format", "'train[:10%]'"]),
-        ("digits", "", ["split=''", "train_split"]),
-        ("digits", "train+validation", ["Unknown split 'validation'"]),
+        ("digits", "", ["no split ''", "--config.train_split"]),
+        ("digits", "train+validation", ["has no split 'validation'"]),
     ],
 )
 def test_a_wrong_name_is_told(prepared_digits, dataset, split, words):
@@ -165,13 +165,15 @@ def _assert_told(words, *arguments):
     for word in words:
         assert str(word) in str(error.value)
     assert "\n" not in str(error.value)
+    assert not str(error.value).endswith(".")
 
 
 def test_a_wrong_folder_is_told(tmp_path):
     (tmp_path / "file").touch()
-    _assert_told(["data_dir=", "missing", "does not exist", "mkdir"], "digits", "train", str(tmp_path / "missing"))
-    _assert_told(["data_dir=", "file", "not a folder"], "digits", "train", str(tmp_path / "file"))
-    _assert_told(["data_dir=''"], "digits", "train", "")
+    missing = str(tmp_path / "missing")
+    _assert_told([f"--config.data_dir={missing}: ", "does not exist", "mkdir"], "digits", "train", missing)
+    _assert_told(["--config.data_dir=", "file", "not a folder"], "digits", "train", str(tmp_path / "file"))
+    _assert_told(["--config.data_dir=: "], "digits", "train", "")
 
 
 def test_a_default_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def test_killed_and_stopped_at_any_moment_it_resumes_to_the_same_bits(tmp_path, 
         found, out = finish(process)
         assert found == code
         if number != signal.SIGKILL:
-            assert f"stopped by {number.name} at step" in out
+            assert f"stopped by {number.name}; step " in out
     code, out = finish(start(tmp_path, "--config.log_every=7"))
     assert code == 0
     assert sha256(out) == left_alone[1]

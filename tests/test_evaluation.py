@@ -13,12 +13,11 @@ from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import feature_cache, results
-from sidae_jax.evaluation.config import linear_probe
+from sidae_jax.evaluation.config import protocol
+from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
-from sidae_jax.evaluation.run import evaluate
-from sidae_jax.evaluation.subset import labeled_rows
-from sidae_jax.evaluation.supervised import accuracy
+from sidae_jax.evaluation.run import evaluate, labeled_rows
 from sidae_jax.files import write_text
 from sidae_jax.methods import make_method
 from sidae_jax.report import run_index as report_runs
@@ -43,7 +42,7 @@ def images():
 
 
 def tiny(**changes):
-    config = linear_probe()
+    config = protocol()
     config.update({"train_split": "train[:40]", "test_split": "test[:30]", "probe": {"epochs": 5, "batch_size": 16}})
     config.update(changes)
     return config
@@ -150,7 +149,7 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     with pytest.raises(UserError, match=r"has no folder checkpoints: .* one of the runs in it, .*/several/seed4"):
         evaluate(tiny(), str(tmp_path / "several"))
     (workdir / "eval").touch()
-    with pytest.raises(UserError, match=r"run/eval cannot be written"):
+    with pytest.raises(UserError, match=r"--workdir=\S+/run cannot be written \(.*/run/eval"):
         evaluate(tiny(), str(workdir))
     (workdir / "eval").unlink()
     unlabelled = dataclasses.replace(images, labels=np.full(40, -1, np.int32))

@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 from sidae_jax import files
+from sidae_jax.errors import UserError
 
 
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
@@ -24,6 +27,16 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
     assert calls[-1][1] == tmp_path.name
     assert path.read_text() == "{}"
     assert [found.name for found in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_the_flag_that_gave_it(tmp_path):
+    (tmp_path / "report").touch()
+    with pytest.raises(UserError, match=rf"^--out={tmp_path}/report cannot be written .*such as --out="):
+        files.open_folder(tmp_path / "report", flag="--out")
+    with pytest.raises(UserError, match=rf"^--workdir={tmp_path} cannot be written \(.*: {tmp_path}/report\)"):
+        files.open_folder(tmp_path, "report")
+    with pytest.raises(UserError, match=r"^--out=a\[b has \[ in its path"):
+        files.open_folder("a[b", flag="--out")
 
 
 def test_two_writers_with_one_process_id_do_not_meet(tmp_path, monkeypatch):

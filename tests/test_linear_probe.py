@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sidae_jax import streams
+from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
-from sidae_jax.evaluation.subset import labeled_rows
-from sidae_jax.evaluation.supervised import accuracy
+from sidae_jax.evaluation.run import labeled_rows
 
 
 def numpy_sgd(layer, x, labels, batches, lr, momentum):

@@ -12,10 +12,11 @@ from saved_runs import NORMALIZATION, arrays_of
 from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import config
+from sidae_jax.evaluation import config, online_probe
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.methods import make_method
 from sidae_jax.runs import checkpoint
+from sidae_jax.settings import METHOD_SETTINGS, SupervisedSettings
 
 SPLITS = {"train_split": "train[:60]", "test_split": "test[:200]"}
 
@@ -58,6 +59,11 @@ def test_it_is_the_accuracy_of_the_runs_own_classifier_in_evaluation_mode(name, 
     path = tmp_path / "eval" / "online-digits-1-seed0.jsonl"
     assert json.loads(path.read_text()) == record
     assert "online probe on digits" in capsys.readouterr().out
+
+
+def test_a_new_method_needs_only_a_number_of_classes(monkeypatch):
+    monkeypatch.setitem(METHOD_SETTINGS, "new", SupervisedSettings)
+    online_probe.check(online(), pretraining("new", "digits"), None)
 
 
 def test_what_it_cannot_measure_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import config, picture_file
-from sidae_jax.evaluation import samples as pictures
+from sidae_jax.evaluation import make_pictures as pictures
 from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.networks.batch_norm import BatchNorm

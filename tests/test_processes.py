@@ -161,7 +161,7 @@ def test_sigterm_saves_and_the_same_command_or_one_process_continues(one_process
         assert launch.metrics_writers() == [0]
         launch.process.send_signal(signal.SIGTERM)
         assert launch.process.wait(60) == 143
-        assert "stopped by SIGTERM at step" in launch.output.read_text()
+        assert "stopped by SIGTERM; step " in launch.output.read_text()
     stopped_at = _records(workdir)[-1]["step"]
     assert 1 <= stopped_at < _STEPS
     assert [path.name for path in (workdir / "checkpoints").glob("[0-9]*")] == [str(stopped_at)]

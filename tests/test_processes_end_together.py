@@ -86,7 +86,7 @@ def test_processes_with_other_settings_end_and_name_each_key(tmp_path):
 
 @pytest.mark.parametrize(
     ("mistake", "says"),
-    [("--config.data_dir=/nowhere", "data_dir='/nowhere'"), ("--config.lrr=3", "--config.lrr=3 is not a key")],
+    [("--config.data_dir=/nowhere", "--config.data_dir=/nowhere: "), ("--config.lrr=3", "--config.lrr=3 is not a key")],
 )
 def test_a_mistake_of_one_process_ends_all(tmp_path, mistake, says):
     run = f"--workdir={tmp_path}/run"
@@ -161,7 +161,7 @@ def test_a_signal_to_one_process_stops_all_within_seconds_whatever_log_every(tmp
         launched.processes[1].send_signal(signal.SIGTERM)
         codes, outputs = launched.ended(within=60)  # 10 s, a step, a checkpoint, on a busy machine
     assert codes == [143, 143], outputs
-    assert "stopped by SIGTERM at step" in outputs[0]
+    assert "stopped by SIGTERM; step " in outputs[0]
     (saved,) = (path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
-    assert f"at step {saved}, which is saved" in outputs[0]
+    assert f"step {saved} is saved" in outputs[0]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["seed"] == 0

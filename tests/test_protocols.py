@@ -15,11 +15,11 @@ from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, mlp_probe, supervised
+from sidae_jax.evaluation import config, finetune, fit, mlp_probe
+from sidae_jax.evaluation.fit import accuracy
+from sidae_jax.evaluation.fit import train_network as train
 from sidae_jax.evaluation.protocols import PROTOCOLS, FineTuning, MlpProbe
 from sidae_jax.evaluation.run import evaluate
-from sidae_jax.evaluation.supervised import accuracy
-from sidae_jax.evaluation.supervised import train_network as train
 from sidae_jax.networks.layers import Linear
 from sidae_jax.runs import checkpoint
 
@@ -115,14 +115,14 @@ def test_training_on_several_devices_is_that_on_one(n, batch_size, devices, monk
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(n, 6)).astype(np.float32), rng.integers(0, 3, n).astype(np.int32)
     loop = {"epochs": 3, "batch_size": batch_size, "seed": 5, "what": "test"}
-    optimizer, epoch, calls = optax.sgd(0.1, 0.9), supervised._epoch, []
-    monkeypatch.setattr(supervised, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
+    optimizer, epoch, calls = optax.sgd(0.1, 0.9), fit._epoch, []
+    monkeypatch.setattr(fit, "_epoch", lambda *arguments: calls.append(arguments) or epoch(*arguments))
     several = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     assert len(several.linear1.kernel[...].sharding.device_set) == devices
     program = epoch.lower(*calls[0]).compile().as_text()
     assert f"f32[{batch_size // devices},8]" in program  # a device's part of the first layer
     assert f"f32[{batch_size},8]" not in program
-    monkeypatch.setattr(supervised, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    monkeypatch.setattr(fit, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
     one = train(mlp_probe.Mlp(6, 3, hidden=8, rng=np.random.default_rng(0)), optimizer, x, labels, **loop)
     for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
@@ -132,7 +132,7 @@ def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeyp
     """One step; after several, rounding decides which of two pixels of a maximum gets the gradient."""
     settings = FineTuning(epochs=1, batch_size=40, lr=0.3)
     several = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
-    monkeypatch.setattr(supervised, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
+    monkeypatch.setattr(fit, "local_mesh", lambda _: Mesh(np.array(jax.devices()[:1]), ("data",)))
     one = finetune.finetune(backbone, images.images, images.labels, 10, settings, seed=4)
     assert len(several.linear.kernel[...].sharding.device_set) == 8
     for found, wanted in zip(jax.tree.leaves(nnx.state(several)), jax.tree.leaves(nnx.state(one)), strict=True):
@@ -141,9 +141,9 @@ def test_fine_tuning_on_several_devices_is_that_on_one(backbone, images, monkeyp
 
 def test_a_training_is_compiled_once_for_all_epochs(examples):
     optimizer, loop = optax.sgd(0.125), {"batch_size": 4, "seed": 5, "what": "test"}
-    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), supervised._epoch._cache_size()
+    network, before = OneLayer(np.ones((6, 3), np.float32), np.zeros(3, np.float32)), fit._epoch._cache_size()
     train(network, optimizer, *examples, epochs=5, **loop)
-    assert supervised._epoch._cache_size() == before + 1
+    assert fit._epoch._cache_size() == before + 1
 
 
 def test_mlp_is_linear_batchnorm_relu_linear(examples):

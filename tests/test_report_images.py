@@ -34,7 +34,8 @@ def middles(mosaic, rows, columns):
 
 def test_the_pictures_stand_beside_their_labels(folder):
     seen = image_figures.read(find_runs(folder))
-    assert [run.name for run, _ in seen] == ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam"]
+    labels = [run.pretraining.label for run, _ in seen]
+    assert labels == ["cifar10-sidae-w0.25", "cifar10-sidae-w0.5", "cifar10-simsiam"]
     assert {run.seed for run, _ in seen} == {0}
     ((title, svg),) = image_figures.augmentations(seen).items()
     assert title == "Augmentations of cifar10"
@@ -69,6 +70,6 @@ def test_a_corrupt_picture_file_is_skipped_with_a_warning(tmp_path, caplog):
         path = tmp_path / name / "eval" / picture_file.NAME
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    runs = [Run(summary().measured.pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
+    runs = [Run(summary().pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
     assert image_figures.read(runs) == []
     assert caplog.text.count("is corrupt and skipped") == 4

@@ -17,10 +17,7 @@ def folder(tmp_path_factory):
 
 
 def test_means_and_standard_errors(folder):
-    found = {
-        (s.measured.pretraining.label, s.measured.step): s
-        for s in summaries.summarize(summaries.read(find_runs(folder)))
-    }
+    found = {(s.pretraining.label, s.step): s for s in summaries.summarize(summaries.read(find_runs(folder)))}
     assert len(found) == 9
     last = found["cifar10-sidae-w0.5", 40]
     assert (last.seeds, last.mean) == (3, pytest.approx(63))
@@ -98,7 +95,7 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.5], [40], "a")
     write_results(tmp_path, [0.6], [40], "b", features="backbone")
     write_results(tmp_path, [0.9], [40], "c", features="projector")
-    found = {s.measured.task.settings: s.mean for s in summaries.summarize(summaries.read(find_runs(tmp_path)))}
+    found = {s.task.settings: s.mean for s in summaries.summarize(summaries.read(find_runs(tmp_path)))}
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
@@ -148,7 +145,7 @@ def test_a_run_is_named_alike_wherever_the_report_starts(tmp_path):
         write_config(tmp_path / "sweep" / "cifar10-dae" / f"seed{seed}", "dae", seed=seed)
 
     def names(*parts):
-        return [run.name for run in find_runs(tmp_path.joinpath("sweep", *parts))]
+        return [run.pretraining.label for run in find_runs(tmp_path.joinpath("sweep", *parts))]
 
     assert names() == names("cifar10-dae") == ["cifar10-dae"] * 2
     assert names("cifar10-dae", "seed1") == ["cifar10-dae"]

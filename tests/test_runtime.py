@@ -54,9 +54,11 @@ def test_joined_processes_are_refused(tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     program = (
-        "import sys; from sidae_jax import runtime, errors; from sidae_jax.evaluation import config, run, samples\n"
+        "import sys\n"
+        "from sidae_jax import runtime, errors\n"
+        "from sidae_jax.evaluation import config, make_pictures, run\n"
         "runtime.start(coordinator=sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))\n"
-        "for write, settings in ((run.evaluate, config.linear_probe()), (samples.write, config.pictures())):\n"
+        "for write, settings in ((run.evaluate, config.protocol()), (make_pictures.write, config.pictures())):\n"
         "    try: write(settings, sys.argv[3])\n"
         "    except errors.UserError as error: print(error)"
     )

@@ -87,7 +87,7 @@ def test_each_of_several_seeds_is_the_run_with_that_seed(tmp_path, capsys):
 
 
 def test_several_seeds_need_the_resident_input():
-    with pytest.raises(UserError, match=r"config\.input=stream.*with several seeds"):
+    with pytest.raises(UserError, match=r"config\.input=stream.*when num_seeds is above 1"):
         validate(config.pretraining("simsiam", "digits", num_seeds=2, input="stream"))
 
 
@@ -147,7 +147,7 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
         return method
 
     monkeypatch.setattr(training_run, "make_method", of_one_seed_not_finite)
-    with pytest.raises(Diverged, match=r"the loss of seed 1 is nan at step 1; nothing of it was saved.*--config\.lr"):
+    with pytest.raises(Diverged, match=r"the loss of seed 1 is nan at step 1; this state was not saved.*--config\.lr"):
         run(tmp_path / "run", capsys, num_seeds=3)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(", loss")[0] for line in lines[-2:]] == ["seed 0 done: step 4", "seed 2 done: step 4"]
@@ -165,7 +165,7 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
 
 
 @pytest.mark.parametrize(
-    ("saved", "added", "wanted"),
+    ("saved", "joined_late", "wanted"),
     [
         ([[]], [False], ((0,), 0, 8)),
         ([[2, 4]], [False], ((0,), 4, 8)),
@@ -186,9 +186,10 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
         ([[8], [8]], [False, False], None),
     ],
 )
-def test_which_seeds_are_trained_next(saved, added, wanted):
+def test_which_seeds_are_trained_next(saved, joined_late, wanted):
     seeds = [
-        types.SimpleNamespace(saved_steps=steps, added=is_added) for steps, is_added in zip(saved, added, strict=True)
+        types.SimpleNamespace(saved_steps=steps, joined_late=late)
+        for steps, late in zip(saved, joined_late, strict=True)
     ]
     segment = next_segment(seeds, 8)
     assert (
@@ -222,7 +223,7 @@ def test_a_stop_on_the_way_to_a_checkpoint_that_one_seed_has_already_is_not_lost
     monkeypatch.setattr(training, "StopSignals", lambda: StopAt(1))
     with pytest.raises(SystemExit):
         run(tmp_path / "run", capsys, num_seeds=2, epochs=3)
-    assert "stopped by SIGTERM at step 5, which is saved" in capsys.readouterr().out
+    assert "stopped by SIGTERM; step 5 is saved" in capsys.readouterr().out
     monkeypatch.undo()
     lines = run(tmp_path / "run", capsys, num_seeds=2, epochs=3)
     assert lines[0].startswith("continuing at step 5")

@@ -81,7 +81,7 @@ def test_a_sweep_stopped_by_sigterm_stops_its_run_and_says_how_to_go_on(experime
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "the same command continues" in out
+    assert "run the same command to continue" in out
     assert not list(tmp_path.glob("*/seed0/done.jsonl"))
 
 

@@ -28,16 +28,14 @@ class _IdxImages:
     """Reads the four .gz files of MNIST (http://yann.lecun.com/exdb/mnist/) from below `self.URL`."""
 
     def _split_generators(self, dl_manager):
-        names = {
-            (split, kind): f"{prefix}-{kind}-ubyte.gz"
+        urls = {
+            split: {
+                "images_path": urllib.parse.urljoin(self.URL, f"{prefix}-images-idx3-ubyte.gz"),
+                "labels_path": urllib.parse.urljoin(self.URL, f"{prefix}-labels-idx1-ubyte.gz"),
+            }
             for split, prefix in (("train", "train"), ("test", "t10k"))
-            for kind in ("images-idx3", "labels-idx1")
         }
-        paths = dl_manager.download({key: urllib.parse.urljoin(self.URL, name) for key, name in names.items()})
-        return {
-            split: self._generate_examples(paths[split, "images-idx3"], paths[split, "labels-idx1"])
-            for split in ("train", "test")
-        }
+        return {split: self._generate_examples(**paths) for split, paths in dl_manager.download(urls).items()}
 
     def _generate_examples(self, images_path, labels_path) -> Examples:
         images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
@@ -79,14 +77,8 @@ class Cifar10(tfds.builder_cls("cifar10"), skip_registration=True):
             with open_member(archive, member) as (file, size):
                 for record in read_records(file, size, 1 + 3 * 32 * 32):
                     image = record[1:].reshape(3, 32, 32).transpose(1, 2, 0)
-                    yield (
-                        index,
-                        {
-                            "id": f"{id_prefix}{index:05d}",
-                            "image": encode_png(image),
-                            "label": int(record[0]),
-                        },
-                    )
+                    label = int(record[0])
+                    yield index, {"id": f"{id_prefix}{index:05d}", "image": encode_png(image), "label": label}
                     index += 1
 
 

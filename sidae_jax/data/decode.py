@@ -89,11 +89,15 @@ def _decode_block(encoded: list[bytes]) -> UInt8[np.ndarray, "n 32 32 3"]:
 
 def unreadable(builder: "tfds.core.DatasetBuilder", error: Exception) -> UserError:
     """Returns the error for a prepared data set that cannot be read."""
-    cause = " ".join(str(error).split()).rstrip(".")
     return UserError(
-        f"dataset={builder.name!r} lies prepared in {builder.data_dir} but cannot be read ({cause}); copy or"
-        f" prepare that folder anew, or give another --config.data_dir."
+        f"dataset {builder.name!r} lies prepared in {builder.data_dir} but cannot be read ({one_line(error)}): copy or "
+        "prepare that folder anew, or give another --config.data_dir"
     )
+
+
+def one_line(error: Exception) -> str:
+    """Returns the message of an error for the middle of a sentence."""
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _progress(starts: range, description: str) -> Iterable[int]:

@@ -23,10 +23,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             builder=self,
             description="Optical recognition of handwritten digits, as scikit-learn holds it.",
             features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(8, 8, 1)),
-                    "label": tfds.features.ClassLabel(num_classes=10),
-                }
+                {"image": tfds.features.Image(shape=(8, 8, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
             ),
             supervised_keys=("image", "label"),
             homepage="https://archive.ics.uci.edu/dataset/80",

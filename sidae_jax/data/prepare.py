@@ -11,7 +11,7 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, resource
 
-from sidae_jax.data import builders, shuffle
+from sidae_jax.data import builders, decode, shuffle
 from sidae_jax.errors import UserError
 
 _TIMEOUT = 3  # seconds to connect, and again to answer
@@ -44,8 +44,8 @@ def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBui
     if not formats & tfds.core.FileFormat.with_random_access():
         found = ", ".join(sorted(format_.value for format_ in formats)) or "an unknown format"
         raise UserError(
-            f"dataset={dataset!r} lies prepared in {builder.data_dir} as {found}"
-            f" and array_record is wanted; give another --config.data_dir, where it is prepared anew."
+            f"dataset {dataset!r} lies prepared in {builder.data_dir} as {found}, but array_record is wanted: "
+            "give another --config.data_dir, where it is prepared anew"
         )
     return builder
 
@@ -57,8 +57,8 @@ def _open(builder_cls, data_dir: str | None) -> tfds.core.DatasetBuilder:
         return builder
     except Exception as error:  # protobuf, JSON, OS or TFDS: any of theirs means a folder it cannot read
         raise UserError(
-            f"data_dir={data_dir!r}: TFDS cannot read its {builder_cls.name} folder ({_one_line(error)});"
-            f" copy or prepare it anew, or give another --config.data_dir."
+            f"--config.data_dir={data_dir}: TFDS cannot read its folder {builder_cls.name} ({decode.one_line(error)}): "
+            "copy or prepare it anew, or give another --config.data_dir"
         ) from error
 
 
@@ -77,10 +77,10 @@ def _check_archives(builder: tfds.core.DatasetBuilder) -> None:
     except requests.RequestException as error:
         reason = type(error).__name__
     raise UserError(
-        f"dataset={builder.name!r} is not prepared in {builder.data_dir} and {url} cannot be downloaded"
-        f" ({reason}); give a --config.data_dir that holds it, or prepare it on a machine with network and"
-        f" copy the folder {builder.name} into {builder.data_dir_root}, or put {', '.join(missing.values())}"
-        f" into {_downloads(builder) / 'manual'}, or use dataset='digits', which needs no network."
+        f"dataset {builder.name!r} is not prepared in {builder.data_dir} and {url} cannot be downloaded ({reason}): "
+        "give a --config.data_dir that holds it, or prepare it on a machine with network and copy the folder "
+        f"{builder.name} into {builder.data_dir_root}, or put {', '.join(missing.values())} into "
+        f"{_downloads(builder) / 'manual'}, or use dataset 'digits', which needs no network"
     )
 
 
@@ -120,10 +120,6 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
 
 def _failed(builder: tfds.core.DatasetBuilder, error: Exception, way_out: str) -> UserError:
     return UserError(
-        f"dataset={builder.name!r} could not be prepared in {builder.data_dir} ({_one_line(error)});"
-        f" {way_out}, or give another --config.data_dir."
+        f"dataset {builder.name!r} could not be prepared in {builder.data_dir} ({decode.one_line(error)}): "
+        f"{way_out}, or give another --config.data_dir"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

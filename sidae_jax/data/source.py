@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from sidae_jax import array_cache
+from sidae_jax.config import one_of
 from sidae_jax.data import decode
 from sidae_jax.errors import UserError, nearest
 
@@ -69,10 +70,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Images:
       UserError: an unknown data set or split, an empty slice, a folder that is not there or cannot be
         read or written, or data that is neither prepared nor can be downloaded.
     """
-    if dataset not in DATASETS:
-        raise UserError(
-            f"dataset={dataset!r} is not known{_did_you_mean(dataset, DATASETS)}; give one of {', '.join(DATASETS)}."
-        )
+    one_of("dataset", dataset, DATASETS)
     if data_dir is not None:
         data_dir = _existing_folder(data_dir)
     from sidae_jax.data import prepare  # imports TFDS, which takes most of a second
@@ -101,14 +99,9 @@ def _existing_folder(data_dir: str) -> str:
     else:
         return folder
     raise UserError(
-        f"data_dir={data_dir!r}: {folder} {problem}; give the folder of your TFDS data sets, make a new"
-        f" one with mkdir -p, or give None for TFDS's default."
+        f"--config.data_dir={data_dir}: {folder} {problem}: give the folder of your TFDS data sets, make a new "
+        "one with mkdir -p, or give None for TFDS's default"
     )
-
-
-def _did_you_mean(name: str, known) -> str:
-    near = nearest(name, known)
-    return f" (did you mean {near!r}?)" if near else ""
 
 
 def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[str, int, int]]:
@@ -116,18 +109,20 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
     import tensorflow_datasets as tfds
 
     splits = builder.info.splits
-    what = f"split={split!r} (train_split or another split key) of dataset={builder.name!r}"
-    known = "; ".join(f"{key} has {info.num_examples} images" for key, info in splits.items())
+    known = f"({', '.join(f'{name}: {info.num_examples} images' for name, info in splits.items())})"
+    wanted = "give --config.train_split or --config.test_split one of these, or a slice such as 'train[:10%]'"
     try:
         absolute = tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
     # TFDS raises any of these for a bad slice.
     except (ValueError, TypeError, NotImplementedError, AssertionError, KeyError) as error:
-        name = str(split).split("[")[0].split("+")[0].strip()
-        hint = "" if name in splits else _did_you_mean(name, list(splits))
+        names = [part.split("[")[0].strip() for part in split.split("+")]
+        if unknown := [name for name in names if name not in splits]:
+            near = nearest(unknown[0], splits)
+            hint = f"; did you mean {near}?" if near else ""
+            raise UserError(f"dataset {builder.name!r} has no split {unknown[0]!r} {known}: {wanted}{hint}") from error
         reason = str(error).strip().splitlines()[-1].rstrip(".")
         raise UserError(
-            f"{what} cannot be read: {reason}{hint}; give a split or a TFDS slice such as"
-            f" 'train[:10%]', 'train[:1000]' or 'train+test' ({known})."
+            f"split {split!r} of dataset {builder.name!r} {known} cannot be read ({reason}): {wanted}"
         ) from error
     slices = []
     for part in absolute:
@@ -136,32 +131,24 @@ def _parse_split(split: str, builder: "tfds.core.DatasetBuilder") -> list[tuple[
         if start < stop:
             slices.append((name, start, stop))
     if not slices:
-        raise UserError(f"{what} holds no image; give a slice of at least one image ({known}).")
+        raise UserError(f"split {split!r} of dataset {builder.name!r} holds no image {known}: {wanted}")
     return slices
 
 
 def _whole_split(builder: "tfds.core.DatasetBuilder", split: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the images and labels of a whole split, from the cache if it has them."""
-    info = builder.info.splits[split]
+    try:
+        stats = {path: os.stat(path) for path in map(os.path.realpath, builder.info.splits[split].filepaths)}
+    except OSError as error:
+        raise decode.unreadable(builder, error) from error
     made_from = {
         "dataset": builder.name,
         "version": str(builder.version),
         "split": split,
-        "files": _describe(info.filepaths, builder),
+        "files": [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()],
         "decoding": decode.version(),
     }
     name = f"{builder.name}-{builder.version}-{split}"
     build = functools.partial(decode.decode_split, builder, split)
     arrays = array_cache.load_or_build(array_cache.user_folder(), name, ("images", "labels"), made_from, build)
     return arrays["images"], arrays["labels"]
-
-
-def _describe(paths, builder: "tfds.core.DatasetBuilder") -> list[list]:
-    described = []
-    for path in map(os.path.realpath, paths):
-        try:
-            stat = os.stat(path)
-        except OSError as error:
-            raise decode.unreadable(builder, error) from error
-        described.append([path, stat.st_size, stat.st_mtime_ns])
-    return described

@@ -90,12 +90,10 @@ def untrained_backbone(
     mesh = local_mesh(size)
     state = jax.device_put(state, replicated(mesh))
     starts = range(0, len(images) - size + 1, size)  # whole batches only, so that each counts the same
-    total = None
-    for start in starts:
-        batch = jax.device_put(images[start : start + size], rows_sharding(mesh, size))
-        statistics = jax.device_get(_batch_statistics(graphdef, backbone.normalization, state, batch))
-        total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
-    nnx.update(backbone.network, jax.tree.map(lambda value: jnp.asarray(value / len(starts)), total))
+    batches = (jax.device_put(images[start : start + size], rows_sharding(mesh, size)) for start in starts)
+    of_batches = [jax.device_get(_batch_statistics(graphdef, backbone.normalization, state, b)) for b in batches]
+    means = jax.tree.map(lambda *values: jnp.asarray(sum(values) / len(values)), *of_batches)
+    nnx.update(backbone.network, means)
     return backbone
 
 
@@ -122,8 +120,7 @@ def _initial(metadata: dict[str, Any], kind: str) -> Backbone:
 
 
 def _method(metadata: dict[str, Any]) -> nnx.Module:
-    config = ConfigDict(metadata["config"])
-    return make_method(config, None)
+    return make_method(ConfigDict(metadata["config"]), None)
 
 
 def normalization_of(metadata: dict[str, Any]) -> Normalization:
@@ -137,15 +134,11 @@ def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray
     images: uint8 [n, 32, 32, 3], 0..255, n >= 1. Raises UserError for anything else, such as floats in [0, 1], which
     would all become 0.
     """
-    if (
-        np.ndim(images) != 4
-        or getattr(images, "dtype", None) != np.uint8
-        or images.shape[1:] != (32, 32, 3)
-        or len(images) == 0
-    ):
+    dtype, shape = getattr(images, "dtype", type(images).__name__), np.shape(images)
+    if dtype != np.uint8 or shape[1:] != (32, 32, 3) or shape[0] == 0:
         raise UserError(
-            f"images of dtype {getattr(images, 'dtype', type(images).__name__)} and shape {np.shape(images)} have no "
-            "features: give uint8 of [n, 32, 32, 3], 0..255, n at least 1"
+            f"images of dtype {dtype} and shape {shape} have no features: give uint8 of [n, 32, 32, 3], 0..255, n at "
+            "least 1"
         )
     mesh = local_mesh(_BATCH)
     graphdef, state = nnx.split(backbone.network)

@@ -10,7 +10,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
 
 
-def protocol(name: str) -> ConfigDict:
+def protocol(name: str = "linear") -> ConfigDict:
     """Returns the settings of a protocol, the papers' if they have it, on the data set of the pre-training."""
     chosen = PROTOCOLS[one_of("protocol", name, PROTOCOLS)]
     config = ConfigDict(
@@ -27,11 +27,6 @@ def protocol(name: str) -> ConfigDict:
         }
     )
     return config.lock()
-
-
-def linear_probe() -> ConfigDict:
-    """Returns the settings of the paper's linear probe (4.1)."""
-    return protocol("linear")
 
 
 def pictures() -> ConfigDict:

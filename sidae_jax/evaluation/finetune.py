@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int, UInt8
 from sidae_jax import streams
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, compute_features, normalize
+from sidae_jax.evaluation.fit import train_network
 from sidae_jax.evaluation.protocols import FineTuning
-from sidae_jax.evaluation.supervised import train_network
 from sidae_jax.networks.layers import Linear
 from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.streams import Stream

@@ -17,9 +17,8 @@ def accuracy(
     """Returns the fraction of test examples whose label has the greatest weight among its k nearest neighbors."""
     neighbors = KNeighborsClassifier(
         min(settings.k, len(train)),
-        weights=lambda distances: np.exp(
-            (1 - distances) / settings.temperature
-        ),  # scikit-learn's distance is 1 - cosine
+        # scikit-learn's distance is 1 - cosine
+        weights=lambda distances: np.exp((1 - distances) / settings.temperature),
         algorithm="brute",
         metric="cosine",
     )

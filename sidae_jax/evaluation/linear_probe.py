@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from sidae_jax import streams
+from sidae_jax.evaluation.fit import minimize
 from sidae_jax.evaluation.protocols import LinearProbe
-from sidae_jax.evaluation.supervised import minimize
 from sidae_jax.streams import Stream
 
 

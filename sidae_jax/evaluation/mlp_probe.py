@@ -8,8 +8,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from sidae_jax import streams
+from sidae_jax.evaluation.fit import train_network
 from sidae_jax.evaluation.protocols import MlpProbe
-from sidae_jax.evaluation.supervised import train_network
 from sidae_jax.networks.heads import Mlp
 from sidae_jax.streams import Stream
 

@@ -1,4 +1,4 @@
-"""The online probe: the accuracy of the classifier that a method of the report trains beside the backbone.
+"""The online probe: the accuracy of the classifier that a method trains beside the backbone.
 
 The evaluation trains nothing. In a run on unlabelled images (stl10) the classifier keeps its initial values.
 """
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.backbone import Backbone, normalization_of, restore_method
 from sidae_jax.runs.checkpoint import Checkpoints
-from sidae_jax.settings import REPORT_METHODS
+from sidae_jax.settings import METHOD_SETTINGS, method_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Classified(Backbone):
 
 def check(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
     """Raises UserError if the run has no such classifier, or none for what is asked."""
-    if pretraining.method not in REPORT_METHODS:
+    if "num_classes" not in method_keys(pretraining.method):
+        having = ", ".join(method for method in METHOD_SETTINGS if "num_classes" in method_keys(method))
         raise UserError(
             f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
-            f"give a run of {', '.join(REPORT_METHODS)}, or another config, such as --config=configs/linear_eval.py"
+            f"give a run of {having}, or another config, such as --config=configs/linear_eval.py"
         )
     if config.dataset not in (None, pretraining.dataset):
         raise UserError(

@@ -1,14 +1,10 @@
-"""The checkpoints of a run, for programs that read them: what is wrong with them is reported as a UserError."""
+"""The folder and the checkpoints of a run, for programs that read them."""
 
 import os
 import pathlib
-from collections.abc import Callable
-from typing import TypeVar
 
 from sidae_jax.errors import UserError
-from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
-
-T = TypeVar("T")
+from sidae_jax.runs.checkpoint import Checkpoints
 
 
 def run_folder(workdir: str | os.PathLike) -> pathlib.Path:
@@ -35,11 +31,3 @@ def saved_steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[
             f"give one of {', '.join(map(str, saved))}, 0 for the untrained backbone alone, or no --step for all"
         )
     return [only_step] if only_step else []
-
-
-def read_intact(read: Callable[[int], T], step: int) -> T:
-    """Returns read(step). Raises UserError if that checkpoint is corrupt."""
-    try:
-        return read(step)
-    except CorruptCheckpoint as error:
-        raise UserError(f"{error}: put back a copy; linear_eval can evaluate another one, by --step") from error

@@ -50,7 +50,7 @@ class EvaluationProtocol(Protocol):
     frozen: ClassVar[bool]
     trains: ClassVar[bool]
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """Returns the accuracy on the test examples, in [0, 1]."""
 
 
@@ -70,14 +70,14 @@ class LinearProbe(_PaperSGD):
 
     title, section, config_file, frozen, trains = "linear probe", "probe", "configs/linear_eval.py", True, True
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.linear_probe import logits, train_probe
-        from sidae_jax.evaluation.supervised import accuracy
 
-        train = of.train.images
-        layer = train_probe(of.train.features(), train.labels, train.num_classes, self, of.seed)
-        return accuracy(logits(layer, of.test.features()), of.test.images.labels)
+        train = data.train.images
+        layer = train_probe(data.train.features(), train.labels, train.num_classes, self, data.seed)
+        return accuracy(logits(layer, data.test.features()), data.test.images.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +94,14 @@ class MlpProbe:
     lr: float = 3e-4
     hidden: int = 512
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits, train_mlp
-        from sidae_jax.evaluation.supervised import accuracy
 
-        train = of.train.images
-        mlp = train_mlp(of.train.features(), train.labels, train.num_classes, self, of.seed)
-        return accuracy(logits(mlp, of.test.features()), of.test.images.labels)
+        train = data.train.images
+        mlp = train_mlp(data.train.features(), train.labels, train.num_classes, self, data.seed)
+        return accuracy(logits(mlp, data.test.features()), data.test.images.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +116,11 @@ class NearestNeighbors:
     k: int = 200
     temperature: float = 0.07
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
         from sidae_jax.evaluation import knn
 
-        train, test = of.train, of.test
+        train, test = data.train, data.test
         return knn.accuracy(train.features(), train.images.labels, test.features(), test.images.labels, self)
 
 
@@ -130,14 +130,14 @@ class FineTuning(_PaperSGD):
 
     title, section, config_file, frozen, trains = "fine-tuning", "finetune", "configs/finetune.py", False, True
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
         from sidae_jax.evaluation.finetune import classify, finetune
-        from sidae_jax.evaluation.supervised import accuracy
+        from sidae_jax.evaluation.fit import accuracy
 
-        train = of.train.images
-        classifier = finetune(of.backbone, train.images, train.labels, train.num_classes, self, of.seed)
-        return accuracy(classify(classifier, of.test.images.images), of.test.images.labels)
+        train = data.train.images
+        classifier = finetune(data.backbone, train.images, train.labels, train.num_classes, self, data.seed)
+        return accuracy(classify(classifier, data.test.images.images), data.test.images.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,12 +146,12 @@ class OnlineProbe:
 
     title, section, config_file, frozen, trains = "online probe", "online", "configs/online_eval.py", False, False
 
-    def accuracy(self, of: Measurement) -> float:
+    def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
+        from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits
-        from sidae_jax.evaluation.supervised import accuracy
 
-        return accuracy(logits(of.backbone.classifier, of.test.features()), of.test.images.labels)
+        return accuracy(logits(data.backbone.classifier, data.test.features()), data.test.images.labels)
 
 
 PROTOCOLS: dict[str, type[EvaluationProtocol]] = {

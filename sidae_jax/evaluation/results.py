@@ -16,7 +16,7 @@ from sidae_jax.files import write_text
 from sidae_jax.runs.old_names import renamed
 
 Record = dict[str, Any]
-_BEFORE = {"features": "backbone"}  # settings that are missing in files written before they existed
+_ONCE_IMPLIED = {"features": "backbone"}  # settings that older files lack, with the value that they all had
 
 
 def result_path(
@@ -55,7 +55,7 @@ def _lines(path: pathlib.Path) -> list[Record]:
 def check_same_settings(path: pathlib.Path, settings: Record) -> None:
     """Raises UserError if the file holds results of other settings, with which new ones would be compared."""
     for record in _lines(path):
-        record = {**_BEFORE, **record}
+        record = {**_ONCE_IMPLIED, **record}
         differing = sorted(key for key in settings if record.get(key) != settings[key])
         if differing:
             changes = ", ".join(f"{key}: {record.get(key)} -> {settings[key]}" for key in differing)

@@ -5,18 +5,22 @@ import hashlib
 import pathlib
 import time
 
+import numpy as np
 import rich.console
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from sidae_jax import data, runtime
+from sidae_jax import data, runtime, streams
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import online_probe, pretrained, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
-from sidae_jax.evaluation.subset import labeled_rows
 from sidae_jax.files import open_folder
 from sidae_jax.runs import checkpoint
+from sidae_jax.streams import Stream
+
+_SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)
 
 
 def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
@@ -32,9 +36,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.saved_steps(checkpoints, only_step)
-        metadata = {
-            step: pretrained.read_intact(checkpoints.metadata, step) for step in steps or checkpoints.steps()[:1]
-        }
+        metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
         if not trains:
@@ -43,7 +45,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         kind = config.get("features", "backbone")
         path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
         data_dir = config.data_dir or pretraining["config"]["data_dir"]
-        evaluation = _Evaluation(config, dataset, data_dir, open_folder(str(folder / "eval")) / "features")
+        evaluation = _Evaluation(config, dataset, data_dir, open_folder(folder, "eval") / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -57,9 +59,9 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
             else:
                 console.print(f"checkpoint {step}: {title}")
                 if trains:
-                    backbone = pretrained.read_intact(lambda step: restore_backbone(checkpoints, step, kind), step)
+                    backbone = restore_backbone(checkpoints, step, kind)
                 else:
-                    backbone = pretrained.read_intact(lambda step: online_probe.restore(checkpoints, step), step)
+                    backbone = online_probe.restore(checkpoints, step)
             where = {
                 "step": step,
                 "epoch": float(metadata[step]["epoch"]) if step else 0.0,
@@ -78,6 +80,12 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     )
     print(f"accuracy {100 * records[-1]['accuracy']:.2f}% after step {records[-1]['step']}; results in {path}")
     return records
+
+
+def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
+    """Returns the rows, ascending, of round(fraction * n) examples, at least one, drawn once for all runs."""
+    count = max(1, round(fraction * n))
+    return np.sort(streams.generator(Stream.LABELED_SUBSET, _SUBSET_SEED).permutation(n)[:count])
 
 
 class _Evaluation:

@@ -1,6 +1,6 @@
 """The pre-training methods.
 
-Each is one final `nnx.Module` in a file of its own, with
+Each is one `nnx.Module` that is not subclassed, in a file of its own, with
 
 * `encoder`: the network whose `encoder.backbone` is kept and evaluated;
 * `loss(batch, keys) -> (scalar, metrics)`: the loss of one device's part of a batch in training mode; `keys` has one
@@ -12,7 +12,9 @@ Its metrics include "feature_std", the measure of collapse. Its constructor take
 seed), as `make_method` calls it.
 
 To add a method, write its file; add its settings to `sidae_jax/settings.py` and there to METHOD_SETTINGS, which makes
-them keys of a config; check their ranges in `config.validate`; and add a line to METHODS.
+them keys of a config, and to `own_settings` if its source differs from the SidAE paper in others; check their ranges in
+`config.validate`; and add a line to METHODS. With `num_classes` among its settings, its `classifier` can be evaluated
+by configs/online_eval.py.
 """
 
 from flax import nnx

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 from sidae_jax import losses
 from sidae_jax.methods.batch import Batch, part_rng
 from sidae_jax.networks.heads import Encoder, Mlp
+from sidae_jax.networks.precision import in_full
 from sidae_jax.networks.residual_decoder import ResidualDecoder
 from sidae_jax.settings import BackboneSettings, VAESettings
 
@@ -34,9 +35,9 @@ class VAE(nnx.Module):
         h = self.encoder.backbone(batch.x)
         # the report's code forwards the views too, which moves the running statistics
         self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)
-        mean, log_variance = jnp.split(self.encoder.projector(h), 2, axis=-1)
+        mean, log_variance = in_full(*jnp.split(self.encoder.projector(h), 2, axis=-1))
         z = mean + jnp.exp(0.5 * log_variance) * sample_noise(keys, mean.shape[1])
-        loss_mse = losses.mse(batch.x, self.decoder(z))
+        loss_mse = losses.mse(batch.x, self.decoder(z.astype(h.dtype)))
         kl = losses.kl_to_standard_normal(mean, log_variance)
         logits = self.classifier(lax.stop_gradient(h))
         loss_classifier, accuracy = losses.classification(logits, batch.label, self.axis_name)

@@ -13,10 +13,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from sidae_jax.networks import conv_xla
+from sidae_jax.networks.product import matmul
 
-# Maps of at most this many pixels are convolved as one dense matrix, which has no taps that fall on padding. With
-# gradients, 1,024 images: 15 ms where patches take 54 at 2x2x256, and 4 where they take 33 at 1x1x512.
-_DENSE_PIXELS = 4
 # At stride 2, maps of this many pixels (4x4) are convolved by patches: 28 ms with gradients where XLA's convolution
 # with products for gradients takes 36 (1,024 images, 128 to 256 channels).
 _PATCHES_PIXELS = 16
@@ -27,31 +25,9 @@ _ROWS_WIDTH = 8
 
 def conv2d(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c f"], stride: int) -> Float[Array, "n h2 w2 f"]:
     """`conv.conv2d` for CPUs."""
-    _, h, w, c = x.shape
-    if kernel.shape[0] == 1:
-        pixels = x[:, ::stride, ::stride]
-        return (pixels.reshape(-1, c) @ kernel[0, 0]).reshape(*pixels.shape[:3], -1)
-    if h * w <= _DENSE_PIXELS:
-        return _conv2d_dense(x, kernel, stride)
-    if h * w == _PATCHES_PIXELS and stride == 2:
+    if x.shape[1] * x.shape[2] == _PATCHES_PIXELS and stride == 2:
         return _conv2d_patches(x, kernel, stride)
     return _conv2d_mixed(x, kernel, stride)
-
-
-def _conv2d_dense(x, kernel, stride):
-    """Multiplies by one matrix from all input pixels to all output pixels, which has no taps on padding."""
-    n, h, w, c = x.shape
-    k, _, _, f = kernel.shape
-    pad = (k - 1) // 2
-    h2, w2 = (h - 1) // stride + 1, (w - 1) // stride + 1
-    roomy = jnp.pad(kernel, ((h, h), (w, w), (0, 0), (0, 0)))
-    columns = []  # for each output pixel, what each input pixel contributes to it: [h, w, c, f]
-    for i in range(h2):
-        for j in range(w2):
-            top, left = h + pad - stride * i, w + pad - stride * j
-            columns.append(roomy[top : top + h, left : left + w])
-    matrix = jnp.stack(columns, axis=3).reshape(h * w * c, h2 * w2 * f)
-    return (x.reshape(n, h * w * c) @ matrix).reshape(n, h2, w2, f)
 
 
 def _conv2d_patches(x, kernel, stride):
@@ -67,7 +43,7 @@ def _conv2d_patches(x, kernel, stride):
         for j in range(k)
     ]
     patches = jnp.concatenate(taps, axis=-1).reshape(n * h2 * w2, k * k * c)
-    return (patches @ kernel.reshape(k * k * c, f)).reshape(n, h2, w2, f)
+    return matmul(patches, kernel.reshape(k * k * c, f)).reshape(n, h2, w2, f)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -107,7 +83,7 @@ def _kernel_gradient_by_rows(x, dy, k):
     pad = (k - 1) // 2
     padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0), (0, 0)))
     rows = jnp.concatenate([padded[:, i : i + h] for i in range(k)], axis=2).reshape(n * h, k * w * c)
-    pairs = (rows.T @ dy.reshape(n * h, w * f)).reshape(k, w, c, w, f)
+    pairs = matmul(rows.T, dy.reshape(n * h, w * f)).reshape(k, w, c, w, f)
     columns = ([(q + j - pad, q) for q in range(w) if 0 <= q + j - pad < w] for j in range(k))
     return jnp.stack([sum(pairs[:, p, :, q] for p, q in column) for column in columns], axis=1)
 
@@ -130,8 +106,8 @@ def _conv_transpose2d_backward(residuals, dy):
     taps = [padded[:, i : i + 2 * h : 2, j : j + 2 * w : 2] for i in range(3) for j in range(3)]
     # without the barrier the compiler would write the rows twice, once for each product
     rows = lax.optimization_barrier(jnp.concatenate(taps, axis=-1).reshape(n * h * w, 9 * f))
-    dx = rows @ kernel.transpose(0, 1, 3, 2).reshape(9 * f, c)
-    dkernel = x.reshape(n * h * w, c).T @ rows
+    dx = matmul(rows, kernel.transpose(0, 1, 3, 2).reshape(9 * f, c))
+    dkernel = matmul(x.reshape(n * h * w, c).T, rows)
     return dx.reshape(x.shape), dkernel.reshape(c, 3, 3, f).transpose(1, 2, 0, 3)
 
 
@@ -146,7 +122,7 @@ def _conv_transpose2d_taps(x, kernel):
     """
     n, h, w, c = x.shape
     f = kernel.shape[-1]
-    taps = x.reshape(n * h * w, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 9 * f)
+    taps = matmul(x.reshape(n * h * w, c), kernel.transpose(2, 0, 1, 3).reshape(c, 9 * f))
     taps = taps.reshape(n, h, w, 3, 3, f)
     taps = _interleave(taps[..., 0, :, :], taps[..., 1, :, :], taps[..., 2, :, :], axis=1)  # [n, 2h, w, 3, f]
     return _interleave(taps[..., 0, :], taps[..., 1, :], taps[..., 2, :], axis=2)
@@ -158,17 +134,3 @@ def _interleave(tap0, tap1, tap2, axis):
     next_tap0 = lax.slice_in_dim(lax.pad(tap0, jnp.zeros((), tap0.dtype), beyond_last), 1, size + 1, axis=axis)
     pair = jnp.stack([tap1, tap2 + next_tap0], axis=axis + 1)
     return pair.reshape(*tap0.shape[:axis], 2 * size, *tap0.shape[axis + 1 :])
-
-
-def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """`conv.max_pool` for CPUs: the maximum of three strided slices along one axis, then along the other.
-
-    If the maximum is reached more than once, the gradient is shared between the places, where PyTorch gives it to the
-    first: the same sum, and the same for equal windows.
-    """
-    for axis in (1, 2):
-        even, odd = (lax.slice_in_dim(x, i, None, stride=2, axis=axis) for i in range(2))
-        one_before = [(1, -1, 0) if a == axis else (0, 0, 0) for a in range(4)]
-        before = lax.pad(odd, jnp.full((), -jnp.inf, x.dtype), one_before)
-        x = jnp.maximum(jnp.maximum(even, odd), before)
-    return x

@@ -21,7 +21,7 @@ class Decoder(nnx.Module):
         channels = [8 * width, 4 * width, 2 * width, width, width]
         self.linear = Linear(latent_dim, channels[0], rng=rng)
         self.convs = nnx.List([ConvTranspose(*pair, use_bias=False, rng=rng) for pair in itertools.pairwise(channels)])
-        self.norms = nnx.List([BatchNorm(out, axis_name=axis_name) for out in channels[1:]])
+        self.norms = nnx.List([BatchNorm(out, relu=True, axis_name=axis_name) for out in channels[1:]])
         self.last = ConvTranspose(channels[-1], 3, use_bias=True, rng=rng)
 
     def __call__(
@@ -30,5 +30,5 @@ class Decoder(nnx.Module):
         """Decodes latents to normalized images; `views` and `use_running_average` as for BatchNorm."""
         y = self.linear(z)[:, None, None, :]
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            y = nnx.relu(norm(conv(y), views, use_running_average))
+            y = norm(conv(y), views, use_running_average)
         return self.last(y)

@@ -18,9 +18,9 @@ class Projector(nnx.Module):
 
     def __init__(self, in_features: int, out_features: int, *, axis_name: str | None, rng: np.random.Generator):
         self.linear1 = Linear(in_features, in_features, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(in_features, axis_name=axis_name)
+        self.norm1 = BatchNorm(in_features, relu=True, axis_name=axis_name)
         self.linear2 = Linear(in_features, in_features, use_bias=False, rng=rng)
-        self.norm2 = BatchNorm(in_features, axis_name=axis_name)
+        self.norm2 = BatchNorm(in_features, relu=True, axis_name=axis_name)
         self.linear3 = Linear(in_features, out_features, use_bias=False, rng=rng)
         self.norm3 = BatchNorm(out_features, affine=False, axis_name=axis_name)
 
@@ -28,8 +28,8 @@ class Projector(nnx.Module):
         self, h: Float[Array, "n features"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n d"]:
         """Projects features to z; `views` and `use_running_average` as for BatchNorm."""
-        h = nnx.relu(self.norm1(self.linear1(h), views, use_running_average))
-        h = nnx.relu(self.norm2(self.linear2(h), views, use_running_average))
+        h = self.norm1(self.linear1(h), views, use_running_average)
+        h = self.norm2(self.linear2(h), views, use_running_average)
         return self.norm3(self.linear3(h), views, use_running_average)
 
 
@@ -38,14 +38,14 @@ class Predictor(nnx.Module):
 
     def __init__(self, latent_dim: int, *, axis_name: str | None, rng: np.random.Generator):
         self.linear1 = Linear(latent_dim, latent_dim // 4, use_bias=False, rng=rng)
-        self.norm1 = BatchNorm(latent_dim // 4, axis_name=axis_name)
+        self.norm1 = BatchNorm(latent_dim // 4, relu=True, axis_name=axis_name)
         self.linear2 = Linear(latent_dim // 4, latent_dim, rng=rng)
 
     def __call__(
         self, z: Float[Array, "n d"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n d"]:
         """Predicts the other view's z from z; `views` and `use_running_average` as for BatchNorm."""
-        return self.linear2(nnx.relu(self.norm1(self.linear1(z), views, use_running_average)))
+        return self.linear2(self.norm1(self.linear1(z), views, use_running_average))
 
 
 class Mlp(nnx.Module):
@@ -65,14 +65,14 @@ class Mlp(nnx.Module):
     ):
         hidden = hidden or in_features
         self.linear1 = Linear(in_features, hidden, rng=rng)
-        self.norm1 = BatchNorm(hidden, axis_name=axis_name)
+        self.norm1 = BatchNorm(hidden, relu=True, axis_name=axis_name)
         self.linear2 = Linear(hidden, out_features, rng=rng)
 
     def __call__(
         self, h: Float[Array, "n features"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n d"]:
         """Returns z, or logits; `views` and `use_running_average` as for BatchNorm."""
-        return self.linear2(nnx.relu(self.norm1(self.linear1(h), views, use_running_average)))
+        return self.linear2(self.norm1(self.linear1(h), views, use_running_average))
 
 
 class Encoder(nnx.Module):

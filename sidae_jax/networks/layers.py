@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sidae_jax.networks.conv import conv2d, conv_transpose2d
+from sidae_jax.networks.product import matmul
 
 
 class Conv(nnx.Module):
@@ -40,7 +41,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         """Convolves a map."""
-        return conv2d(x, self.kernel[...], self.stride)
+        return conv2d(x, self.kernel[...].astype(x.dtype), self.stride)
 
 
 class ConvTranspose(nnx.Module):
@@ -56,8 +57,8 @@ class ConvTranspose(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w f"]:
         """Doubles the height and width of a map."""
-        y = conv_transpose2d(x, self.kernel[...])
-        return y if self.bias is None else y + self.bias[...]
+        y = conv_transpose2d(x, self.kernel[...].astype(x.dtype))
+        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
 
 
 class Linear(nnx.Module):
@@ -70,8 +71,8 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "n c"]) -> Float[Array, "n f"]:
         """Maps the last axis."""
-        y = x @ self.kernel[...]
-        return y if self.bias is None else y + self.bias[...]
+        y = matmul(x, self.kernel[...].astype(x.dtype))
+        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:

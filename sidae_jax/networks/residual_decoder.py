@@ -46,7 +46,7 @@ class DecoderBlock(nnx.Module):
     ):
         self.scale = scale
         self.conv1 = Conv(in_features, in_features, 3, default_init=True, rng=rng)
-        self.norm1 = BatchNorm(in_features, axis_name=axis_name)
+        self.norm1 = BatchNorm(in_features, relu=True, axis_name=axis_name)
         self.conv2 = Conv(in_features, out_features, 3, default_init=True, rng=rng)
         self.norm2 = BatchNorm(out_features, axis_name=axis_name)
         if scale == 1 and in_features == out_features:
@@ -59,7 +59,7 @@ class DecoderBlock(nnx.Module):
         self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n h2 w2 f"]:
         """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
-        y = nnx.relu(self.norm1(self.conv1(x), views, use_running_average))
+        y = self.norm1(self.conv1(x), views, use_running_average)
         y = self.norm2(self.conv2(_enlarge(y, self.scale)), views, use_running_average)
         if self.shortcut is not None:
             # enlarged after the 1x1 convolution instead of before: the same values for a quarter of the work

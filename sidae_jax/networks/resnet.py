@@ -5,8 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sidae_jax.networks.batch_norm import BatchNorm
-from sidae_jax.networks.conv import max_pool
 from sidae_jax.networks.layers import Conv
+from sidae_jax.networks.precision import as_activations
 from sidae_jax.settings import STEMS, BackboneSettings
 
 
@@ -22,8 +22,8 @@ class ResNet18(nnx.Module):
             self.stem = Conv(3, width, 3, rng=rng)
         else:
             raise ValueError(f"stem={stem!r} is none of {', '.join(STEMS)}")
-        self.pool = stem == "imagenet"
-        self.stem_norm = BatchNorm(width, axis_name=axis_name)
+        # PyTorch has the ReLU before the pool: the same values and gradients, on a map four times as large
+        self.stem_norm = BatchNorm(width, pool=stem == "imagenet", relu=True, axis_name=axis_name)
         blocks, channels = [], width
         for stage in range(4):
             for block in range(2):
@@ -33,14 +33,13 @@ class ResNet18(nnx.Module):
                 channels = width * 2**stage
         self.blocks = nnx.List(blocks)
         self.num_features = channels
+        self.precision = settings.precision
 
     def __call__(
         self, x: Float[Array, "n h w 3"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n features"]:
         """Returns the features of normalized images; `views` and `use_running_average` as for BatchNorm."""
-        x = self.stem_norm(self.stem(x), views, use_running_average)
-        # PyTorch has the ReLU first: the same values and gradients, on a map four times as large
-        x = nnx.relu(max_pool(x) if self.pool else x)
+        x = self.stem_norm(self.stem(as_activations(x, self.precision)), views, use_running_average)
         for block in self.blocks:
             x = block(x, views, use_running_average)
         return x.mean((1, 2))
@@ -60,7 +59,7 @@ class BasicBlock(nnx.Module):
         rng: np.random.Generator,
     ):
         self.conv1 = Conv(in_features, out_features, 3, stride=stride, rng=rng)
-        self.norm1 = BatchNorm(out_features, axis_name=axis_name)
+        self.norm1 = BatchNorm(out_features, relu=True, axis_name=axis_name)
         self.conv2 = Conv(out_features, out_features, 3, rng=rng)
         self.norm2 = BatchNorm(out_features, scale=last_scale, axis_name=axis_name)
         if stride == 1 and in_features == out_features:
@@ -73,7 +72,7 @@ class BasicBlock(nnx.Module):
         self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n h2 w2 f"]:
         """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
-        y = nnx.relu(self.norm1(self.conv1(x), views, use_running_average))
+        y = self.norm1(self.conv1(x), views, use_running_average)
         y = self.norm2(self.conv2(y), views, use_running_average)
         if self.shortcut is not None:
             x = self.shortcut_norm(self.shortcut(x), views, use_running_average)

@@ -43,7 +43,7 @@ def main() -> None:
     except ImportError as error:
         raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
     report = build.build(folder.name, runs, rows)
-    out = open_folder(_OUT.value or str(folder / "report"))
+    out = open_folder(_OUT.value, flag="--out") if _OUT.value else open_folder(folder, "report")
     build.write(report, out)
     print(f"{len(report.tables)} tables and {len(report.figures)} figures of {len(rows)} results in {out}/report.html")
 

@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
     @classmethod
     def of(cls, summary: Summary) -> "Comparison":
         """Returns the comparison that the summary belongs to."""
-        return cls(summary.measured.task, summary.measured.pretraining.dataset)
+        return cls(summary.task, summary.pretraining.dataset)
 
     @property
     def title(self) -> str:
@@ -39,11 +39,7 @@ class Comparison(NamedTuple):
         return f"{self.task.title}, pre-trained on {self.pretrained_on}"
 
 
-class Point(NamedTuple):
-    """A point of a curve."""
-
-    x: float
-    summary: Summary
+Point = tuple[int | float, Summary]  # of a curve: x, and what was measured there
 
 
 def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
@@ -57,10 +53,10 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
         runs = by_pretraining(s for s in summaries if Comparison.of(s) == comparison)
         # Step 0 does not count: the untrained backbone and one checkpoint are no curve, and not every protocol measures
         # the untrained backbone.
-        if max(len({s.measured.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
+        if max(len({s.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
             continue
         figure, axes = new_figure()
-        _draw_all(axes, {run: [Point(s.measured.epoch, s) for s in of_run] for run, of_run in runs.items()})
+        _draw_all(axes, {run: [(s.epoch, s) for s in of_run] for run, of_run in runs.items()})
         scratch = _from_scratch(summaries, comparison)
         for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
             label = plain(f"supervised, from scratch{f' ({settings})' if settings else ''}")
@@ -78,9 +74,9 @@ def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[
     of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
     found = {}
     for s in summaries:
-        task, run = s.measured.task, s.measured.pretraining
+        task, run = s.task, s.pretraining
         same_task = dataclasses.replace(task, settings="") == of_scratch
-        if s.measured.step == 0 and same_task and run.dataset == comparison.pretrained_on:
+        if s.step == 0 and same_task and run.dataset == comparison.pretrained_on:
             settings = ", ".join(filter(None, (task.settings, backbone_settings(run))))
             found.setdefault(settings, []).append(s.mean)
     return found
@@ -94,16 +90,16 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
     """
     figures, published = {}, published_accuracies()
     for comparison, last in _last_by_comparison(summaries).items():
-        last = [s for s in last if s.measured.pretraining.method in ("sidae", *_ENDS)]
-        for d in sorted({s.measured.pretraining.d_hid for s in last}):
+        last = [s for s in last if s.pretraining.method in ("sidae", *_ENDS)]
+        for d in sorted({s.pretraining.d_hid for s in last}):
             curves = _curves(
-                (s for s in last if s.measured.pretraining.d_hid == d),
+                (s for s in last if s.pretraining.d_hid == d),
                 same={"method": "", "w": None},
                 x=lambda run: _ENDS.get(run.method, run.w),
                 name="w",
             )
             ends = set(_ENDS.values())
-            curves = {run: points for run, points in curves.items() if len({p.x for p in points} - ends) > 1}
+            curves = {run: points for run, points in curves.items() if len({x for x, _ in points} - ends) > 1}
             if not curves:
                 continue
             figure, axes = new_figure()
@@ -113,7 +109,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 for row in published
                 if row.is_of(comparison.task) and row.pretrained_on == comparison.pretrained_on
             }
-            same_settings = any(not p.summary.measured.pretraining.settings for p in itertools.chain(*curves.values()))
+            same_settings = any(not s.pretraining.settings for _, s in itertools.chain(*curves.values()))
             if theirs and same_settings and d == METHOD_SETTINGS["sidae"]().d_hid:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
                 label = "published: 200 epochs, all images, five seeds"
@@ -130,7 +126,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
     """
     figures = {}
     for comparison, last in _last_by_comparison(summaries).items():
-        with_d = [s for s in last if s.measured.pretraining.d_hid is not None]
+        with_d = [s for s in last if s.pretraining.d_hid is not None]
         curves = _curves(with_d, same={"d_hid": None}, x=lambda run: run.d_hid, name="d")
         curves = {run: points for run, points in curves.items() if len(points) > 1}
         if not curves:
@@ -138,7 +134,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
         figure, axes = new_figure()
         _draw_all(axes, curves)
         axes.set_xscale("log", base=2)
-        ticks = sorted({point.x for points in curves.values() for point in points})
+        ticks = sorted({d for d, _ in itertools.chain(*curves.values())})
         axes.set_xticks(ticks, [str(d) for d in ticks])
         axes.set_xlabel(plain(f"d, dimensions of the latent space; pre-trained on {comparison.pretrained_on}"))
         figures[f"The dimension d: {comparison.title}"] = finish(figure, axes)
@@ -148,9 +144,9 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
 def _last_by_comparison(summaries: Iterable[Summary]) -> dict[Comparison, list[Summary]]:
     """Returns the summaries of each run's last checkpoint."""
     last = {}
-    for summary in sorted(summaries, key=lambda s: s.measured.step):  # a later checkpoint replaces an earlier one
-        if summary.measured.step > 0:
-            last.setdefault(Comparison.of(summary), {})[summary.measured.pretraining] = summary
+    for summary in sorted(summaries, key=lambda s: s.step):  # a later checkpoint replaces an earlier one
+        if summary.step > 0:
+            last.setdefault(Comparison.of(summary), {})[summary.pretraining] = summary
     return {comparison: list(last[comparison].values()) for comparison in sorted(last)}
 
 
@@ -169,18 +165,18 @@ def _curves(
       name: what the warning calls x.
     """
     curves = {}
-    for s in sorted(last, key=lambda s: s.measured.pretraining.label):
-        run = s.measured.pretraining
-        so_far = "" if s.measured.epoch == run.epochs else f"epoch {s.measured.epoch:g} of {run.epochs}"
+    for s in sorted(last, key=lambda s: s.pretraining.label):
+        run = s.pretraining
+        so_far = "" if s.epoch == run.epochs else f"epoch {s.epoch:g} of {run.epochs}"
         settings = ", ".join(filter(None, (run.settings, so_far)))
         points = curves.setdefault(dataclasses.replace(run, label="", settings=settings, **same), {})
         if x(run) in points:
             logging.warning(
                 "%s and %s have the same settings and %s = %g: the curve shows only the first one",
-                *(points[x(run)].measured.pretraining.label, run.label, name, x(run)),
+                *(points[x(run)].pretraining.label, run.label, name, x(run)),
             )
         points.setdefault(x(run), s)
-    return {run: [Point(x, points[x]) for x in sorted(points)] for run, points in curves.items()}
+    return {run: sorted(points.items()) for run, points in curves.items()}
 
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
@@ -191,10 +187,9 @@ def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None
 
 def _draw(axes: Axes, points: Sequence[Point], label: str, color: str, marker: str) -> None:
     """Draws a line with a band of one standard error."""
-    x, means = [p.x for p in points], [p.summary.mean for p in points]
-    errors = [p.summary.standard_error or 0.0 for p in points]
+    x, means = [x for x, _ in points], [s.mean for _, s in points]
     axes.plot(x, means, color=color, marker=marker, markersize=5, label=label)
-    low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
+    low, high = ([s.mean + sign * (s.standard_error or 0.0) for _, s in points] for sign in (-1, 1))
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
@@ -203,10 +198,9 @@ def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
 
     def label(run: Pretraining, with_scale: bool) -> str:
         weight = "" if run.w is None else f", w = {run.w:g}"
-        parts = [run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")]
-        parts += [run.settings] if run.settings else []
-        parts += [f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}"] if with_scale else []
-        return "; ".join(parts)
+        name = run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")
+        scale = f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}" if with_scale else ""
+        return "; ".join(filter(None, [name, run.settings, scale]))
 
     short = {run: label(run, with_scale=False) for run in curves}
     names = list(short.values())

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -24,16 +23,7 @@ _CLASSES = [
 _GAP = 2  # white pixels between two images
 
 
-class RunPictures(NamedTuple):
-    """A run and the pictures of its last checkpoint."""
-
-    run: Run
-    pictures: Pictures
-
-
-class _GridRow(NamedTuple):
-    label: str
-    images: UInt8[np.ndarray, "n 32 32 3"]
+RunPictures = tuple[Run, Pictures]  # the pictures are of the run's last checkpoint
 
 
 def read(runs: Iterable[Run]) -> list[RunPictures]:
@@ -41,10 +31,11 @@ def read(runs: Iterable[Run]) -> list[RunPictures]:
     found = {}
     for run in sorted(runs, key=lambda run: run.seed):
         path = run.folder / "eval" / picture_file.NAME
-        if run.name in found or not path.exists():
+        name = run.pretraining.label
+        if name in found or not path.exists():
             continue
         try:
-            found[run.name] = RunPictures(run, _checked(picture_file.read(path)))
+            found[name] = run, _checked(picture_file.read(path))
         except (OSError, ValueError, KeyError, TypeError) as error:
             logging.warning("%s is corrupt and skipped: %s", path, describe(error))
     return [found[name] for name in sorted(found)]
@@ -56,7 +47,7 @@ def _checked(pictures: Pictures) -> Pictures:
     shapes = {
         "images": ((shown, 32, 32, 3), np.uint8),
         "views": ((shown, 2, 32, 32, 3), np.uint8),
-        "reconstructions": ((min(len(pictures.reconstructions), shown), 2, 32, 32, 3), np.uint8),
+        "reconstructions": ((shown if len(pictures.reconstructions) else 0, 2, 32, 32, 3), np.uint8),
         "tsne": ((points, 2), np.float32),
         "labels": ((points,), np.int32),
         "class_names": ((len(pictures.class_names),), np.str_),
@@ -65,8 +56,6 @@ def _checked(pictures: Pictures) -> Pictures:
         array = getattr(pictures, name)
         if array.shape != shape or not np.issubdtype(array.dtype, dtype) or not shown or not points:
             raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}")
-    if pictures.reconstructions.shape[0] not in (0, shown):
-        raise ValueError(f"{len(pictures.reconstructions)} reconstructions for {shown} images")
     return pictures
 
 
@@ -76,7 +65,7 @@ def augmentations(found: Sequence[RunPictures]) -> dict[str, str]:
     for dataset, first in _first_by_dataset(found).items():
         views = first.views
         rows = [("image", first.images), ("first view", views[:, 0]), ("second view", views[:, 1])]
-        figures[f"Augmentations of {dataset}"] = _grid([_GridRow(*row) for row in rows])
+        figures[f"Augmentations of {dataset}"] = _grid(rows)
     return figures
 
 
@@ -84,13 +73,13 @@ def reconstructions(found: Sequence[RunPictures]) -> dict[str, str]:
     """Draws test images and a view of each with the reconstructions of every decoder; returns SVG by title."""
     figures = {}
     for dataset, first in _first_by_dataset(found).items():
-        of_images = [_GridRow("image", first.images)]
-        of_views = [_GridRow("view", first.views[:, 0])]
+        of_images, of_views = [("image", first.images)], [("view", first.views[:, 0])]
         for run, pictures in found:
-            if len(pictures.reconstructions) and _same_input(first, pictures):
-                name = f"{run.name}, epoch {pictures.epoch:g}"
-                of_images.append(_GridRow(f"{name}, of the image", pictures.reconstructions[:, 0]))
-                of_views.append(_GridRow(f"{name}, of the view", pictures.reconstructions[:, 1]))
+            same_images = np.array_equal(pictures.images, first.images)
+            if len(pictures.reconstructions) and same_images and np.array_equal(pictures.views, first.views):
+                name = f"{run.pretraining.label}, epoch {pictures.epoch:g}"
+                of_images.append((f"{name}, of the image", pictures.reconstructions[:, 0]))
+                of_views.append((f"{name}, of the view", pictures.reconstructions[:, 1]))
         if len(of_images) > 1:
             figures[f"Reconstructions of {dataset}"] = _grid(of_images + of_views)
     return figures
@@ -102,21 +91,21 @@ def projections(found: Sequence[RunPictures]) -> dict[str, str]:
     These are Figures 1 and 2 of the report.
     """
     figures = {}
-    for dataset in sorted({run.dataset for run, _ in found}):
-        panels = [pair for pair in found if pair.run.dataset == dataset]
+    for dataset in sorted({run.pretraining.dataset for run, _ in found}):
+        panels = [(run, pictures) for run, pictures in found if run.pretraining.dataset == dataset]
         columns = min(len(panels), 3)
         rows = -(-len(panels) // columns)
         figure = Figure(figsize=(3 * columns + 1.4, 3 * rows), layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for panel, (run, pictures) in zip(axes, panels, strict=False):
             _scatter(panel, pictures)
-            title = textwrap.fill(f"{run.name}, seed {run.seed}, epoch {pictures.epoch:g}", 40)
+            title = textwrap.fill(f"{run.pretraining.label}, seed {run.seed}, epoch {pictures.epoch:g}", 40)
             panel.set_title(plain(title), fontsize=8)
         for panel in axes[len(panels) :]:
             panel.remove()
         entries = figure.axes[0].get_legend_handles_labels()
         figure.legend(*entries, loc="outside right upper", frameon=False, fontsize=8, markerscale=1.5)
-        n = len(panels[0].pictures.labels)
+        n = len(panels[0][1].labels)
         figures[f"t-SNE of the features of {n} test images of {dataset}"] = to_svg(figure)
     return figures
 
@@ -125,29 +114,23 @@ def _first_by_dataset(found: Sequence[RunPictures]) -> dict[str, Pictures]:
     """Returns the pictures of each data set's first run; other runs have the same views if their settings agree."""
     first = {}
     for run, pictures in found:
-        first.setdefault(run.dataset, pictures)
+        first.setdefault(run.pretraining.dataset, pictures)
     return {dataset: first[dataset] for dataset in sorted(first)}
 
 
-def _same_input(one: Pictures, other: Pictures) -> bool:
-    return np.array_equal(one.images, other.images) and np.array_equal(one.views, other.views)
-
-
-def _grid(rows: Sequence[_GridRow]) -> str:
+def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
     """Draws the images of a row side by side, and the rows below each other with their labels; returns SVG."""
-    padded = [np.pad(row.images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for row in rows]
+    padded = [np.pad(images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for _, images in rows]
     mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
     height, width, _ = mosaic.shape
-    labels = [textwrap.fill(row.label, 36) for row in rows]
+    labels = [textwrap.fill(label, 36) for label, _ in rows]
     longest = max(len(line) for label in labels for line in label.splitlines())
     figure = Figure(figsize=(width / 48 + 0.08 * longest + 0.2, height / 48 + 0.1), layout="constrained")  # inches
     figure.get_layout_engine().set(w_pad=0.15)  # letters in a browser may be wider than measured here
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
-    axes.set_yticks(
-        [pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], [plain(label) for label in labels]
-    )
+    axes.set_yticks([pitch / len(rows) * (i + 0.5) - _GAP for i in range(len(rows))], list(map(plain, labels)))
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)

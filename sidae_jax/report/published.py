@@ -64,12 +64,12 @@ def published_accuracies() -> list[PublishedAccuracy]:
 
 def has_published_scale(last: Summary) -> bool:
     """Returns whether images, epochs and batch size are the published ones, in pre-training and in evaluation."""
-    task, run = last.measured.task, last.measured.pretraining
+    task, run = last.task, last.pretraining
     theirs = published_settings(run.method, run.dataset)
     all_train, all_test = _SIZES.get(task.evaluated_on, (None, None))
     return (
         (run.images, run.batch_size) == (theirs["train_split"], theirs["batch_size"])
-        and run.epochs == last.measured.epoch == theirs["epochs"]
+        and run.epochs == last.epoch == theirs["epochs"]
         and (task.train_split, task.test_split, task.n_test) == ("train", "test", all_test)
         and task.n_train == round(task.label_fraction * all_train)
     )

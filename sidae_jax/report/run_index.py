@@ -16,10 +16,11 @@ MOST_EPOCHS = 1e9  # no run has more, and no axis can show more
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Pretraining:
-    """A pre-training without its seed; `label` is the name of the run.
+    """A pre-training without its seed.
 
-    `images` is the training split, `epochs` the number of epochs that the run was started with. `settings` names the
-    other settings that differ from the published ones. A method without w or d_hid has None.
+    `label` is the path of the run under the folder of the report, without the folder of its seed. `images` is the
+    training split, `epochs` the number of epochs that the run was started with. `settings` names the other settings
+    that differ from the published ones. A method without w or d_hid has None.
     """
 
     label: str
@@ -40,16 +41,6 @@ class Run:
     pretraining: Pretraining
     seed: int
     folder: pathlib.Path
-
-    @property
-    def name(self) -> str:
-        """The path of the run under the folder of the report, without the folder of its seed."""
-        return self.pretraining.label
-
-    @property
-    def dataset(self) -> str:
-        """The data set of the pre-training."""
-        return self.pretraining.dataset
 
 
 def find_runs(folder: pathlib.Path) -> list[Run]:

@@ -63,20 +63,19 @@ class Row(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
-    """The mean accuracy in percent over `seeds` pre-trainings.
+class Summary(Measured):
+    """What was measured, with the mean accuracy in percent over `seeds` pre-trainings.
 
     The standard error is in percent, with n - 1 in its variance; it is None for a single seed.
     """
 
-    measured: Measured
     seeds: int
     mean: float
     standard_error: float | None
 
 
-# The values that apply to records written before these keys existed.
-_BEFORE = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": ""}
+# What a record shows if it is older than these keys.
+_SHOWN_FOR_OLD_RECORDS = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": ""}
 
 
 def read(runs: Iterable[Run]) -> list[Row]:
@@ -121,7 +120,7 @@ def _records(path: pathlib.Path) -> list[results.Record]:
 
 
 def _measured(run: Run, record: results.Record) -> Measured:
-    record = {**_BEFORE, **record}
+    record = {**_SHOWN_FOR_OLD_RECORDS, **record}
     task = Task(
         protocol=record["protocol"],
         evaluated_on=printable(text(record, "dataset")),
@@ -156,9 +155,9 @@ def summarize(rows: Iterable[Row]) -> list[Summary]:
             statistics.fmean(100 * row.accuracy for row in of_seed)
             for _, of_seed in itertools.groupby(group, key=lambda row: row.seed)
         ]
-        n = len(means)
-        standard_error = statistics.stdev(means) / math.sqrt(n) if n > 1 else None
-        summaries.append(Summary(measured, n, statistics.fmean(means), standard_error))
+        n, mean = len(means), statistics.fmean(means)
+        error = statistics.stdev(means) / math.sqrt(n) if n > 1 else None
+        summaries.append(Summary(**vars(measured), seeds=n, mean=mean, standard_error=error))
     return summaries
 
 
@@ -171,5 +170,5 @@ def by_pretraining(summaries: Iterable[Summary]) -> dict[Pretraining, list[Summa
     """Groups the summaries by their pre-training."""
     groups = {}
     for summary in summaries:
-        groups.setdefault(summary.measured.pretraining, []).append(summary)
+        groups.setdefault(summary.pretraining, []).append(summary)
     return groups

@@ -54,8 +54,8 @@ def accuracy_tables(summaries: Sequence[Summary]) -> list[Table]:
     there is no such run, it has a row of its own, where our cells are empty.
     """
     published = published_accuracies()
-    tasks = sorted({s.measured.task for s in summaries})
-    return [_table(task, [s for s in summaries if s.measured.task == task], published) for task in tasks]
+    tasks = sorted({s.task for s in summaries})
+    return [_table(task, [s for s in summaries if s.task == task], published) for task in tasks]
 
 
 def _table(task: Task, summaries: Sequence[Summary], published: Sequence[PublishedAccuracy]) -> Table:
@@ -63,8 +63,8 @@ def _table(task: Task, summaries: Sequence[Summary], published: Sequence[Publish
     beside_a_run = set()
     rows, numbers = [], {}  # numbers: those of the notes, in the order of their appearance
     for run, of_run in by_pretraining(summaries).items():
-        last = max(of_run, key=lambda s: s.measured.step)
-        if task.protocol == "finetune" and last.measured.step == 0:
+        last = max(of_run, key=lambda s: s.step)
+        if task.protocol == "finetune" and last.step == 0:
             rows.append(_from_scratch_row(run, last))
             continue
         theirs = [row for row in published if row.has_settings_of(run)]
@@ -76,7 +76,16 @@ def _table(task: Task, summaries: Sequence[Summary], published: Sequence[Publish
                 source=" / ".join(row.source for row in theirs),
             )
         )
-    rows += [_published_row(row, numbers) for row in published if row not in beside_a_run]
+    rows += [
+        TableRow(
+            pretraining=row.method if row.w is None else f"{row.method}, w = {row.w:g}",
+            dataset=row.pretrained_on,
+            published=_published_cell(row, row.notes, numbers),
+            source=row.source,
+        )
+        for row in published
+        if row not in beside_a_run
+    ]
     return Table(task.title, tuple(rows), tuple(numbers))
 
 
@@ -86,32 +95,24 @@ def _from_scratch_row(run: Pretraining, untrained: Summary) -> TableRow:
         dataset=run.dataset,
         other_settings=backbone_settings(run),
         seeds=str(untrained.seeds),
-        accuracy=_percent(untrained),
+        accuracy=_percent(untrained.mean, untrained.standard_error),
     )
 
 
 def _run_row(run: Pretraining, of_run: Sequence[Summary], last: Summary) -> TableRow:
-    trained = last.measured.step > 0
-    untrained = next((s for s in of_run if s.measured.step == 0), None)
+    trained = last.step > 0
+    done, planned = last.epoch, run.epochs
+    untrained = next((s for s in of_run if s.step == 0), None)
     return TableRow(
         pretraining=run.label,
         dataset=run.dataset,
         images=run.images,
-        epochs=_epochs(last) if trained else "",
+        epochs=(f"{done:g}" if done == planned else f"{done:g} of {planned}") if trained else "",
         batch_size=str(run.batch_size),
         other_settings=settings_of(run),
         seeds=str(last.seeds),
-        accuracy=_percent(last) if trained else "",
-        untrained_accuracy=_percent(untrained) if untrained else "",
-    )
-
-
-def _published_row(row: PublishedAccuracy, numbers: dict[str, int]) -> TableRow:
-    return TableRow(
-        pretraining=row.method if row.w is None else f"{row.method}, w = {row.w:g}",
-        dataset=row.pretrained_on,
-        published=_published_cell(row, row.notes, numbers),
-        source=row.source,
+        accuracy=_percent(last.mean, last.standard_error) if trained else "",
+        untrained_accuracy=_percent(untrained.mean, untrained.standard_error) if untrained else "",
     )
 
 
@@ -120,7 +121,7 @@ def settings_of(run: Pretraining) -> str:
     theirs = published_settings(run.method, run.dataset)
     own = {"w": run.w, "d_hid": run.d_hid}
     differing = [f"{key} = {short_text(value)}" for key, value in own.items() if value != theirs.get(key)]
-    return ", ".join([*differing, *([run.settings] if run.settings else [])])
+    return ", ".join(filter(None, [*differing, run.settings]))
 
 
 def backbone_settings(run: Pretraining) -> str:
@@ -129,21 +130,12 @@ def backbone_settings(run: Pretraining) -> str:
     return ", ".join(part for part in run.settings.split(", ") if part.partition(" = ")[0] in keys)
 
 
-def _epochs(last: Summary) -> str:
-    done, of = last.measured.epoch, last.measured.pretraining.epochs
-    return f"{done:g}" if done == of else f"{done:g} of {of}"
-
-
 def _published_cell(row: PublishedAccuracy, notes: Sequence[str], numbers: dict[str, int]) -> str:
     """Returns a cell such as "64.75 (0.27) [1]", and adds to `numbers` the notes that have none yet."""
     references = "".join(f" [{numbers.setdefault(note, len(numbers) + 1)}]" for note in notes)
-    return _with_error(row.accuracy, row.standard_error) + references
+    return _percent(row.accuracy, row.standard_error) + references
 
 
-def _percent(summary: Summary) -> str:
-    return _with_error(summary.mean, summary.standard_error)
-
-
-def _with_error(mean: float, standard_error: float | None) -> str:
+def _percent(mean: float, standard_error: float | None) -> str:
     """Returns a cell such as "64.75 (0.27)", without the brackets if there is no standard error."""
     return f"{mean:.2f}" if standard_error is None else f"{mean:.2f} ({standard_error:.2f})"

@@ -26,7 +26,7 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
     logged = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
-            logged.setdefault(run.name, []).append(records)
+            logged.setdefault(run.pretraining.label, []).append(records)
     figures = {}
     for key, title in _TITLES.items() if logged else ():
         figure, axes = new_figure()

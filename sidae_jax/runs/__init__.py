@@ -1,1 +1,5 @@
-"""The files of a run: its config, metrics and checkpoints."""
+"""The files of a run: its config, metrics and checkpoints. Without --workdir, runs go to ROOT and are sought there."""
+
+import pathlib
+
+ROOT = pathlib.Path("runs")

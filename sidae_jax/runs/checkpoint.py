@@ -25,8 +25,12 @@ Arrays = dict[str, np.ndarray]
 _SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
 
 
-class CorruptCheckpoint(Exception):
-    """A checkpoint cannot be read, or its arrays are not those that were saved."""
+class CorruptCheckpoint(UserError):
+    """A checkpoint cannot be read, or its arrays are not those that were saved; `problem` says why."""
+
+    def __init__(self, problem: str):
+        super().__init__(f"{problem}: put back a copy; linear_eval can evaluate another one, by --step")
+        self.problem = problem
 
 
 class Checkpoints:
@@ -118,7 +122,7 @@ class Checkpoints:
         sums = self.metadata(step)[_SUMS]
         different = {name for name in sums if name.startswith(under)} ^ set(like)
         if different:
-            raise CorruptCheckpoint(f"{where} was saved from another network: {min(different)} is in one of the two")
+            raise CorruptCheckpoint(f"{where} does not fit this network: only one of them has {min(different)}")
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
         request = ocp.args.PyTreeRestore(dict.fromkeys(like, 0), restore_args=as_numpy, partial_restore=True)
         arrays = self._read(step, state=request)
@@ -148,7 +152,7 @@ class Checkpoints:
             try:
                 found = step, self.restore(step, like), self.metadata(step)
             except CorruptCheckpoint as error:
-                problem = str(error)
+                problem = error.problem
             if problems := [text for text in processes.gather(problem) if text]:
                 corrupt[step] = problems[0]
                 continue

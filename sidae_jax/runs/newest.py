@@ -1,25 +1,20 @@
-"""The default workdirs: where runs go, and which of them a command takes, if the command line names none."""
+"""The run that a command takes if the command line names none."""
 
 import pathlib
 
 from sidae_jax.errors import UserError
-
-ROOT = pathlib.Path("runs")
+from sidae_jax.runs import ROOT
 
 
 def newest_run() -> pathlib.Path:
     """Returns the run under ./runs/ that saved a checkpoint last. Raises UserError if there is none."""
-    runs = {}
-    for path in ROOT.glob("**/checkpoints/*"):
-        if path.name.isdigit():
-            run = path.parent.parent
-            runs[run] = max(runs.get(run, 0.0), path.stat().st_mtime)
-    if not runs:
+    checkpoints = [path for path in ROOT.glob("**/checkpoints/*") if path.name.isdigit()]
+    if not checkpoints:
         raise UserError(
             f"--workdir is missing, and {ROOT.absolute()} holds no checkpoint: give the folder of a run of "
             "sidae_jax.main, such as --workdir=runs/cifar10-sidae"
         )
-    return max(runs, key=runs.__getitem__)
+    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
 
 
 def newest_run_or_sweep() -> pathlib.Path:

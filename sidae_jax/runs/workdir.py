@@ -33,7 +33,7 @@ class Workdir:
       folder: its absolute path.
       config: the config of this start.
       new: whether no run was here before.
-      added: whether this seed joined others that were ahead of it, at this start or an earlier one.
+      joined_late: This seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
     """
 
@@ -47,7 +47,7 @@ class Workdir:
         self.token: str | None = None
         self._before = self._read_config()
         self.new = self._before is None
-        self.added = not self.new and bool(self._before.get("added"))
+        self.joined_late = not self.new and bool(self._before.get("added"))
         if lock:
             self._lock()
 
@@ -150,7 +150,7 @@ class Workdir:
         if self._before is None:
             content = {
                 "format": FORMAT,
-                "added": self.added,
+                "added": self.joined_late,
                 "config": plain(self.config),
                 "data_sha256": data_sha256,
                 "versions": versions(),

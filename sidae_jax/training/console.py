@@ -48,10 +48,8 @@ class TrainingConsole:
 
     def show(self, step: int, record: dict[str, float | int]) -> None:
         """Shows the loss and its parts, feature_std, the learning rate, images/s and the remaining time at `step`."""
-        parts = {key: value for key, value in record.items() if key.startswith("loss")}
-        figures = [f"{key} {value:.4f}" for key, value in parts.items()]
-        figures.append(f"feature_std {record['feature_std']:.3f}")
-        figures.append(f"lr {record['lr']:.4g}")
+        figures = [f"{key} {value:.4f}" for key, value in record.items() if key.startswith("loss")]
+        figures += [f"feature_std {record['feature_std']:.3f}", f"lr {record['lr']:.4g}"]
         eta = datetime.timedelta(seconds=round(record["eta_seconds"]))
         speed = f"{record['images_per_second']:.0f} images/s  ETA {eta}"
         epoch = f"epoch {record['epoch']:.1f}/{self._total / self._steps_per_epoch:.0f}"

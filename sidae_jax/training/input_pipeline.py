@@ -5,6 +5,7 @@ yield, for each call of the step, how many steps it does and its batch.
 """
 
 import concurrent.futures
+import functools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -62,11 +63,6 @@ def input_is_resident(config: ConfigDict, data: Images, mesh: Mesh) -> bool:
     return config.num_seeds > 1 or config.input == "resident" or (config.input == "auto" and fits)
 
 
-def steps_until_event(step: int, steps_per_epoch: int, log_every: int) -> int:
-    """Returns the number of steps to the next log line or the end of the epoch, where a checkpoint may be due."""
-    return min(every - step % every for every in (log_every, steps_per_epoch))
-
-
 def resident_batches(
     data: Images,
     orders: Sequence[grain.MapDataset],
@@ -87,7 +83,7 @@ def resident_batches(
         several = [epoch_order(order, steps_per_epoch, epoch) for order in orders]
         return np.stack(several) if len(several) > 1 else several[0]
 
-    images, labels = put(mesh, data.images), put(mesh, data.labels)
+    images, labels = put(mesh, data.images.reshape(len(data.images), -1)), put(mesh, data.labels)
     most = steps_per_call(mesh)
     counts = {n: put(mesh, np.int32(n)) for n in range(1, most + 1)}
     spec = resident_spec(len(orders)).order
@@ -100,7 +96,7 @@ def resident_batches(
             next_order = ahead.submit(epoch_orders, epoch + 1)
             epoch_end = min(end, (epoch + 1) * steps_per_epoch)
             while step < epoch_end:
-                n = min(steps_until_event(step, steps_per_epoch, log_every), most, epoch_end - step)
+                n = min(most, log_every - step % log_every, epoch_end - step)  # logs and saves are between calls
                 yield n, ResidentBatch(images, labels, order, counts[n])
                 step += n
 
@@ -113,17 +109,11 @@ def stream_batches(
     Each process reads its own rows from the decoded data on disk, some batches ahead of the step.
     """
     mine = process_rows(batch_size)
-    sharding = jax.sharding.NamedSharding(mesh, P(AXIS))
+    send = functools.partial(jax.make_array_from_process_local_data, jax.sharding.NamedSharding(mesh, P(AXIS)))
 
     def read(rows: Int[np.ndarray, " batch"]) -> tuple[np.ndarray, np.ndarray]:
         return data.images[rows[mine]], data.labels[rows[mine]]
 
     ahead = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
     for images, labels in order[start:end].map(read).to_iter_dataset(ahead):
-        yield (
-            1,
-            ImageBatch(
-                jax.make_array_from_process_local_data(sharding, images),
-                jax.make_array_from_process_local_data(sharding, labels),
-            ),
-        )
+        yield 1, ImageBatch(send(images), send(labels))

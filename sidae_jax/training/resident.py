@@ -14,10 +14,11 @@ from sidae_jax.training.step import ImageBatch, TrainState
 class ResidentBatch(NamedTuple):
     """The whole data set, the rows of every batch of an epoch, and how many steps of it one call does.
 
+    An image is a row of bytes: TPUs would copy an array of four axes to another layout in every step.
     With several seeds `order` has a first axis over them.
     """
 
-    images: UInt8[Array, "images 32 32 3"]
+    images: UInt8[Array, "images 32*32*3"]
     labels: Int[Array, " images"]
     order: Int32[Array, "*seeds steps n"]
     num_steps: Int32[Array, ""]
@@ -33,6 +34,7 @@ def gather_batch(step: Callable) -> Callable:
 
     def resident_step(state: TrainState, batch: ResidentBatch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         rows = batch.order[state.step % batch.order.shape[0]]
-        return step(state, ImageBatch(batch.images[rows], batch.labels[rows]), key)
+        images = batch.images[rows].reshape(-1, 32, 32, 3)
+        return step(state, ImageBatch(images, batch.labels[rows]), key)
 
     return resident_step

@@ -1,6 +1,5 @@
 """A run that has started: what its seeds share, and the mapped step and batches that it trains them with."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,17 +8,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data
-from sidae_jax.config import view_settings
 from sidae_jax.data import normalization
 from sidae_jax.mesh import AXIS, replicated_keys
 from sidae_jax.methods import make_method
 from sidae_jax.training import input_pipeline
-from sidae_jax.training.resident import gather_batch, resident_spec
+from sidae_jax.training.mapped_step import make_mapped_step
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.segments import Segment
-from sidae_jax.training.several_seeds import map_seeds
-from sidae_jax.training.several_steps import repeat, steps_per_call
-from sidae_jax.training.step import TrainState, create_state, data_parallel, make_optimizer, train_step
+from sidae_jax.training.step import TrainState, create_state, make_optimizer
 
 
 class Run:
@@ -54,21 +50,15 @@ class Run:
 
     def mapped_step(self, num_seeds: int) -> Callable:
         """Returns the compiled step (state, batch, key) -> (state, metrics) for so many seeds."""
-        step = functools.partial(
-            train_step,
-            graphdef=self._graphdef,
-            optimizer=self.optimizer,
-            views=view_settings(self.config),
-            normalization=self.normalization,
+        return make_mapped_step(
+            self.config,
+            self._graphdef,
+            self.optimizer,
+            self.normalization,
+            self.mesh,
+            resident=self.resident,
+            num_seeds=num_seeds,
         )
-        if not self.resident:
-            return data_parallel(step, self.mesh)
-        step = gather_batch(step)
-        if num_seeds > 1:
-            step = map_seeds(step, jax.default_backend())
-        if steps_per_call(self.mesh) > 1:
-            step = repeat(step)
-        return data_parallel(step, self.mesh, resident_spec(num_seeds))
 
     def batches(self, segment: Segment) -> Iterator[tuple[int, Any]]:
         """Yields, for each call of the step in the segment, how many steps it does and its batch."""

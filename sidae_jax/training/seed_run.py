@@ -58,9 +58,9 @@ class SeedRun:
         return self.checkpoints.steps()
 
     @property
-    def added(self) -> bool:
-        """Whether it joined other seeds that were ahead of it."""
-        return self.workdir.added
+    def joined_late(self) -> bool:
+        """Whether it was added after others had checkpoints."""
+        return self.workdir.joined_late
 
     def open(self, initial: TrainState) -> None:
         """Finds the newest intact checkpoint, and opens metrics.jsonl to go on after it. Collective.
@@ -90,7 +90,7 @@ class SeedRun:
             try:
                 arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
             except checkpoint.CorruptCheckpoint as error:
-                problem = str(error)
+                problem = error.problem
         self._newest = None  # frees its memory
         if problems := [text for text in processes.gather(problem) if text]:
             self.checkpoints.set_aside(step, problems[0])
@@ -143,7 +143,7 @@ class SeedRun:
         if self.diverged is not None:
             return None
         self.diverged = (
-            f"{what}; nothing of it was saved: try a smaller --config.lr (it is {self.config.lr}) in another --workdir"
+            f"{what}; this state was not saved: try a smaller --config.lr (it is {self.config.lr}) in another --workdir"
         )
         return f"warning: {what}; the other seeds go on" if self.name else None
 

@@ -15,8 +15,8 @@ class Segment(NamedTuple):
 def next_segment(seeds: Sequence[Any], total_steps: int) -> Segment | None:
     """Returns what to train next of a run of `total_steps`, or None if all seeds are done.
 
-    seeds: objects like SeedRun, with `saved_steps`, the steps of the seed's checkpoints, and `added`, whether the seed
-    joined others that were ahead of it.
+    seeds: objects like SeedRun, with `saved_steps`, the steps of the seed's checkpoints, and `joined_late`, whether it
+    was added after others had checkpoints.
 
     A stop between the saves of two seeds, or a corrupt newest checkpoint, leaves seeds one checkpoint apart. All of
     them then go back to the newest step that they have in common, so that the remaining steps run in the same
@@ -31,8 +31,8 @@ def next_segment(seeds: Sequence[Any], total_steps: int) -> Segment | None:
     if first == max(newest.values()):
         return Segment(list(seeds), first, total_steps)
     common = max(set.intersection(*saved.values()), default=0)
-    added_behind = any(seed.added and newest[id(seed)] == first for seed in seeds)
-    if not added_behind and all(sum(step > common for step in steps) <= 1 for steps in saved.values()):
+    late_behind = any(seed.joined_late and newest[id(seed)] == first for seed in seeds)
+    if not late_behind and all(sum(step > common for step in steps) <= 1 for steps in saved.values()):
         return Segment(list(seeds), common, total_steps)
     behind = [seed for seed in seeds if newest[id(seed)] == first]
     return Segment(behind, first, min(step for step in newest.values() if step > first))

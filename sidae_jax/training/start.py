@@ -15,21 +15,21 @@ from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
 
 
-def open_run(config: ConfigDict, workdir: str, stack: contextlib.ExitStack) -> Run:
+def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack) -> Run:
     """Opens the workdirs of a run's seeds, loads its images, and finds each seed's newest intact checkpoint.
 
-    Collective. What is opened is closed by `stack`.
+    Collective. What is opened is closed by `exit_stack`.
 
     Raises:
       UserError: in all processes, if one of them cannot start or they do not agree.
     """
     mesh.check_devices()
-    workdirs, images, sha256, devices = processes.raise_in_all(lambda: _open_files(config, workdir, stack))
+    workdirs, images, sha256, devices = processes.raise_in_all(lambda: _open_files(config, workdir, exit_stack))
     run = Run(config, images, devices)
     agree(config, workdirs, sha256, "resident" if run.resident else "stream")
     several = len(workdirs) > 1
     run.seeds = [
-        stack.enter_context(SeedRun(each, run.normalization, run.steps_per_epoch, among_others=several))
+        exit_stack.enter_context(SeedRun(each, run.normalization, run.steps_per_epoch, among_others=several))
         for each in workdirs
     ]
     initial_states = [run.initial_state(seed.config) for seed in run.seeds]
@@ -41,35 +41,35 @@ def open_run(config: ConfigDict, workdir: str, stack: contextlib.ExitStack) -> R
 
 
 def _open_files(
-    config: ConfigDict, path: str, stack: contextlib.ExitStack
+    config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack
 ) -> tuple[list[Workdir], data.Images, str, Mesh]:
     """Returns the workdir of each seed, locked by process 0, the images, their SHA-256, and the devices.
 
     The images are compared with those of the runs that are in the workdirs.
     """
     lock = jax.process_index() == 0
-    folder = stack.enter_context(files.opened(path))
+    folder = exit_stack.enter_context(files.opened(workdir))
     configs = {folder: config}
     of_seeds = sorted(path.parent.name for path in folder.glob("seed[0-9]*/config.json"))
     if config.num_seeds == 1 and of_seeds:
         raise UserError(
-            f"--workdir={path} holds a run with several seeds: give --config.num_seeds={len(of_seeds)} to continue it, "
-            f"--workdir={path}/{of_seeds[0]} for one of them, or another --workdir"
+            f"--workdir={workdir} holds a run with several seeds: give --config.num_seeds={len(of_seeds)} to continue "
+            f"it, --workdir={workdir}/{of_seeds[0]} for one of them, or another --workdir"
         )
     if config.num_seeds > 1:
         if (folder / "config.json").exists():
             raise UserError(
-                f"--workdir={path} holds a run with one seed: give --config.num_seeds=1 to continue it, or another "
+                f"--workdir={workdir} holds a run with one seed: give --config.num_seeds=1 to continue it, or another "
                 "--workdir"
             )
-        configs = {stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
-    workdirs = [stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
+        configs = {exit_stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
+    workdirs = [exit_stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
     devices = mesh.data_mesh(config.batch_size)
     images = data.load(config.dataset, config.train_split, config.data_dir)
     sha256 = images.sha256()
-    for workdir in workdirs:
-        workdir.check_images(sha256)
-        workdir.added |= workdir.new and any(other.checkpoint_steps() for other in workdirs)
+    for each in workdirs:
+        each.check_images(sha256)
+        each.joined_late |= each.new and any(other.checkpoint_steps() for other in workdirs)
     _check_images(config, images)
     return workdirs, images, sha256, devices
 

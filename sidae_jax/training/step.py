@@ -19,6 +19,7 @@ from sidae_jax.data.normalization import Normalization
 from sidae_jax.losses import Metrics
 from sidae_jax.mesh import AXIS
 from sidae_jax.methods.batch import Batch
+from sidae_jax.networks.precision import products_in
 from sidae_jax.streams import Stream
 from sidae_jax.views import ViewSettings, make_views
 
@@ -52,6 +53,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     views: ViewSettings,
     normalization: Normalization,
+    precision: str = "tensorfloat32",
 ) -> tuple[TrainState, Metrics]:
     """Makes the views of one device's part of the batch and updates the state.
 
@@ -63,7 +65,8 @@ def train_step(
     method_keys = streams.example_keys(key, Stream.METHOD, state.step, places)
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     x, x1, x2 = make_views(view_keys, batch.images, views, mean, std)
-    return update(state, Batch(x, x1, x2, batch.labels), method_keys, graphdef=graphdef, optimizer=optimizer)
+    batch = Batch(x, x1, x2, batch.labels)
+    return update(state, batch, method_keys, graphdef=graphdef, optimizer=optimizer, precision=precision)
 
 
 def update(
@@ -73,6 +76,7 @@ def update(
     *,
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
+    precision: str = "tensorfloat32",
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step on the loss of one device's part of the batch; `keys` has one key per example.
 
@@ -85,7 +89,8 @@ def update(
         loss, metrics = method.loss(batch, keys)
         return loss, ({"loss": loss, **metrics}, nnx.state(method, nnx.BatchStat))
 
-    gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+    with products_in(precision):
+        gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
     gradients, metrics = lax.pmean((gradients, metrics), AXIS)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

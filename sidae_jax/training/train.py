@@ -18,7 +18,6 @@ from sidae_jax.training.segments import Segment, next_segment
 from sidae_jax.training.several_seeds import stack, unstack
 from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.start import open_run
-from sidae_jax.training.step import TrainState
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -61,8 +60,8 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                 state, metrics = mapped_step(state, batch, key)
             step += num_steps
 
-            logs = step % config.log_every == 0 or step == segment.end
-            if logs:
+            log_due = step % config.log_every == 0 or step == segment.end
+            if log_due:
                 _log(run, seeds, metrics, step, clock, console)
             elif step == segment.start + num_steps:  # excludes compilation from the first figures of speed
                 jax.block_until_ready(metrics)
@@ -70,13 +69,15 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             if all(seed.diverged for seed in seeds):
                 break
 
-            stop = signals.wanted(metrics, waited=logs, several_processes=jax.process_count() > 1)
-            scheduled = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
-            if scheduled or stop or step == segment.end:
+            stop = signals.wanted(metrics, waited=log_due, several_processes=jax.process_count() > 1)
+            save_due = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
+            if save_due or stop or step == segment.end:
                 with clock.paused():
-                    _save(seeds, state, metrics, step, console, scheduled=scheduled)
+                    losses = np.atleast_1d(metrics["loss"])
+                    for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
+                        console.warn(seed.save(step, own, float(loss), scheduled=save_due))
             if stop and step < run.total_steps:
-                console.write(f"stopped by {stop.name} at step {step}, which is saved: the same command continues")
+                console.write(f"stopped by {stop.name}; step {step} is saved, run the same command to continue")
                 sys.exit(128 + stop)
     return True
 
@@ -101,23 +102,9 @@ def _log(
         console.show(step, {**common, **means, **speed})
 
 
-def _save(
-    seeds: Sequence[SeedRun],
-    state: TrainState,
-    metrics: dict[str, jax.Array],
-    step: int,
-    console: TrainingConsole,
-    *,
-    scheduled: bool,
-) -> None:
-    losses = np.atleast_1d(metrics["loss"])
-    for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
-        console.warn(seed.save(step, own, float(loss), scheduled=scheduled))
-
-
 def _announcement(run: Run, segment: Segment) -> str:
     config, seeds = run.config, segment.seeds
-    who = f"{len(seeds)} seeds at once, figures are their means, " if len(seeds) > 1 else ""
+    who = f"{len(seeds)} seeds at once, values shown are means over them, " if len(seeds) > 1 else ""
     if len(seeds) < config.num_seeds:
         who += f"seed {', '.join(str(seed.config.seed) for seed in seeds)} up to step {segment.end}, "
     return (

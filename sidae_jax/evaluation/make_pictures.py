@@ -1,4 +1,4 @@
-"""Samples of what a checkpoint does: views of test images, their reconstructions, and features projected by t-SNE."""
+"""What a report shows of a checkpoint: views of test images, their reconstructions, and features by t-SNE."""
 
 import pathlib
 
@@ -27,13 +27,13 @@ _SHOWN, _PROJECTED = 8, 1000  # the first test images
 
 
 def write(config: ConfigDict, workdir: str) -> pathlib.Path:
-    """Writes the samples of a run to workdir/eval/pictures.npz, and returns its path. Raises UserError."""
+    """Writes the pictures of a run to workdir/eval/pictures.npz, and returns its path. Raises UserError."""
     runtime.require_single_process("pictures")
     folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         step = pretrained.saved_steps(checkpoints)[-1]
-        metadata = pretrained.read_intact(checkpoints.metadata, step)
-        method = pretrained.read_intact(lambda step: backbones.restore_method(checkpoints, step), step)
+        metadata = checkpoints.metadata(step)
+        method = backbones.restore_method(checkpoints, step)
     pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)
     test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
     if len(test.images) < _SHOWN:
@@ -59,7 +59,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         labels=np.asarray(test.labels[:_PROJECTED]),
         class_names=np.array(test.class_names),
     )
-    path = open_folder(str(folder / "eval")) / picture_file.NAME
+    path = open_folder(folder, "eval") / picture_file.NAME
     picture_file.write(path, pictures)
     return path
 

@@ -1,4 +1,4 @@
-"""Supervised training of a linear layer, a small module or a whole network, for the protocols that need it."""
+"""The loop that fits a linear layer, a small module or a whole network to labels, for the protocols that need it."""
 
 import functools
 import sys
