@@ -11,7 +11,6 @@ from torch_names import from_torch
 from workers import peak_memory_mb, seconds, serve
 
 from sidae_jax import config, mesh, runtime
-from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, compute_features
@@ -22,9 +21,9 @@ from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
 from sidae_jax.training import input_pipeline, step
-from sidae_jax.training.resident import gather_batch, resident_spec
-from sidae_jax.training.several_seeds import map_seeds, stack
-from sidae_jax.training.several_steps import repeat, repeat_steps, steps_per_call
+from sidae_jax.training.mapped_step import make_mapped_step
+from sidae_jax.training.several_seeds import stack
+from sidae_jax.training.several_steps import repeat_steps, steps_per_call
 
 NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 
@@ -41,10 +40,7 @@ class Side:
         """
         runtime.start()
         self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
-        if "precision" in self.config:
-            self.config.precision = precision or self.config.precision
-        elif precision not in (None, "float32"):
-            raise ValueError(f"config.precision={precision} is not known to this version of sidae_jax")
+        self.config.precision = precision or self.config.precision
         self.devices = mesh.data_mesh(batch_size)
         optimizer, _ = step.make_optimizer(
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
@@ -56,10 +52,7 @@ class Side:
         self.seeds = list(range(num_seeds))
         self.state = mesh.put_tree(self.devices, stack([state] * num_seeds))
         self.key = mesh.replicated_keys(self.devices, self.seeds)
-        parts = {"graphdef": graphdef, "optimizer": optimizer}
-        if "precision" in self.config:
-            parts["precision"] = self.config.precision
-        several = steps_per_call(self.devices) > 1
+        parts = {"graphdef": graphdef, "optimizer": optimizer, "precision": self.config.precision}
 
         def several_steps(state, inputs, n):
             return repeat_steps(another_batch, n, state, *inputs)
@@ -71,15 +64,11 @@ class Side:
         def one_step(state, inputs, _):
             return step.update(state, Batch(*inputs[0]), inputs[1], **parts)
 
+        several = steps_per_call(self.devices) > 1
         self.update = step.data_parallel(several_steps if several else one_step, self.devices)
-        device_step = functools.partial(
-            step.train_step, **parts, views=view_settings(self.config), normalization=NORMALIZATION
+        self.resident = make_mapped_step(
+            self.config, graphdef, optimizer, NORMALIZATION, self.devices, resident=True, num_seeds=num_seeds
         )
-        device_step = gather_batch(device_step)
-        if num_seeds > 1:
-            device_step = map_seeds(device_step, jax.default_backend())
-        device_step = repeat(device_step) if several else device_step
-        self.resident = step.data_parallel(device_step, self.devices, resident_spec(num_seeds))
         return {"devices": self.devices.size}
 
     def ready(self, batch: str) -> dict:
