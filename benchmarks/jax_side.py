@@ -11,7 +11,6 @@ from torch_names import from_torch
 from workers import peak_memory_mb, seconds, serve
 
 from sidae_jax import config, mesh, runtime
-from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.backbone import Backbone, compute_features
@@ -22,9 +21,9 @@ from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
 from sidae_jax.runs import checkpoint
 from sidae_jax.training import input_pipeline, step
-from sidae_jax.training.resident import gather_batch, resident_spec
-from sidae_jax.training.several_seeds import map_seeds, stack
-from sidae_jax.training.several_steps import repeat, repeat_steps, steps_per_call
+from sidae_jax.training.mapped_step import make_mapped_step
+from sidae_jax.training.several_seeds import stack
+from sidae_jax.training.several_steps import repeat_steps, steps_per_call
 
 NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 
@@ -32,13 +31,16 @@ NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 class Side:
     """What the requests work on: a state and the mapped steps."""
 
-    def prepare(self, batch_size: int, weights: str | None = None, num_seeds: int = 1) -> dict:
+    def prepare(
+        self, batch_size: int, weights: str | None = None, num_seeds: int = 1, precision: str | None = None
+    ) -> dict:
         """A new state of SidAE for batches of this size, with PyTorch's initial weights where they are given.
 
-        With several seeds it serves `pipeline` alone.
+        precision: None is the config's default. With several seeds it serves `pipeline` alone.
         """
         runtime.start()
         self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
+        self.config.precision = precision or self.config.precision
         self.devices = mesh.data_mesh(batch_size)
         optimizer, _ = step.make_optimizer(
             self.config.lr, self.config.momentum, self.config.weight_decay, total_steps=10**6
@@ -50,22 +52,23 @@ class Side:
         self.seeds = list(range(num_seeds))
         self.state = mesh.put_tree(self.devices, stack([state] * num_seeds))
         self.key = mesh.replicated_keys(self.devices, self.seeds)
-        parts = {"graphdef": graphdef, "optimizer": optimizer}
+        parts = {"graphdef": graphdef, "optimizer": optimizer, "precision": self.config.precision}
+
+        def several_steps(state, inputs, n):
+            return repeat_steps(another_batch, n, state, *inputs)
 
         def another_batch(state, batch, keys):
             # rolled, so that nothing of a batch can be computed once for several steps
             return step.update(state, Batch(*(jnp.roll(array, state.step, 0) for array in batch)), keys, **parts)
 
-        self.update = step.data_parallel(
-            lambda state, inputs, n: repeat_steps(another_batch, n, state, *inputs), self.devices
+        def one_step(state, inputs, _):
+            return step.update(state, Batch(*inputs[0]), inputs[1], **parts)
+
+        several = steps_per_call(self.devices) > 1
+        self.update = step.data_parallel(several_steps if several else one_step, self.devices)
+        self.resident = make_mapped_step(
+            self.config, graphdef, optimizer, NORMALIZATION, self.devices, resident=True, num_seeds=num_seeds
         )
-        device_step = functools.partial(
-            step.train_step, **parts, views=view_settings(self.config), normalization=NORMALIZATION
-        )
-        device_step = gather_batch(device_step)
-        if num_seeds > 1:
-            device_step = map_seeds(device_step, jax.default_backend())
-        self.resident = step.data_parallel(repeat(device_step), self.devices, resident_spec(num_seeds))
         return {"devices": self.devices.size}
 
     def ready(self, batch: str) -> dict:
@@ -122,11 +125,18 @@ class Side:
         return {"seconds": seconds(once, 1)}
 
     def memory(self) -> dict:
-        return {"peak_mb": peak_memory_mb()}
+        """Peak of a GPU's memory, the largest of several, or else of the process."""
+        statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+        peak = max(found.get("peak_bytes_in_use", 0) for found in statistics)
+        return {"peak_mb": peak / 2**20 or peak_memory_mb()}
+
+    def devices_found(self) -> dict:
+        names = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+        return {"gpus": names, "version": jax.__version__}
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     side = Side()
     names = ("prepare", "ready", "step", "load", "pipeline", "evaluate", "memory")
-    serve({name: getattr(side, name) for name in names})
+    serve({name: getattr(side, name) for name in names} | {"devices": side.devices_found})

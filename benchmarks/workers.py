@@ -1,10 +1,11 @@
-"""The two sides of a comparison, each in a process of its own on the same cores, taking turns.
+"""The two sides of a comparison, each in a process of its own on the same cores and the same GPU, taking turns.
 
 A worker reads a JSON request a line from stdin, answers a JSON line on stdout, and sleeps between: the parent stops
 the whole process group of the side whose turn it is not, so that data workers of one side do not run in the turn of
-the other.
+the other. A side answers when its GPU has finished, so that a stopped process has nothing running there.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,35 +14,51 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 
 
+class WorkerError(RuntimeError):
+    """A request has failed, or its process has ended."""
+
+
 class Worker:
     """One side's process: `Worker("jax", ...)` or `Worker("pytorch", ...)`."""
 
+    # The interpreter of each side: PyTorch for CUDA and JAX for CUDA may want other versions of NVIDIA's libraries.
+    pythons: dict[str, str] = {"jax": sys.executable, "pytorch": sys.executable}  # noqa: RUF012
+
     def __init__(self, side: str, environment: dict[str, str] | None = None):
+        paths = [str(HERE.parent / "tests" / "reference"), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / f"{side}_side.py")],
+            [self.pythons[side], str(HERE / f"{side}_side.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(HERE.parent / "tests" / "reference"), **(environment or {})},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         )
         self._stop()
 
     def __call__(self, what: str, **arguments: Any) -> Any:
         """Its answer to a request; it runs until it has answered, and is stopped again."""
-        os.killpg(self.process.pid, signal.SIGCONT)
-        self.process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        try:
+            os.killpg(self.process.pid, signal.SIGCONT)
+            self.process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except (BrokenPipeError, ProcessLookupError):
+            line = ""
         if not line:
-            raise RuntimeError(f"{self.process.args[-1]} ended with exit code {self.process.wait()}")
+            raise WorkerError(f"{self.process.args[-1]} ended with exit code {self.process.wait()}")
         self._stop()
-        return json.loads(line)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
 
     def _stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -50,10 +67,12 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended and was waited for
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.process.stdin.close()
         self.process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # of a request that it did not live to read
+            self.process.stdin.close()
 
 
 def serve(requests: dict[str, Any]) -> None:
@@ -63,14 +82,20 @@ def serve(requests: dict[str, Any]) -> None:
     with os.fdopen(out, "w", buffering=1) as answers:
         for line in sys.stdin:
             request = json.loads(line)
-            answers.write(json.dumps(requests[request.pop("what")](**request)) + "\n")
+            try:
+                answer = requests[request.pop("what")](**request)
+            except Exception as error:  # such as too little memory for one of PyTorch's settings: others may work
+                traceback.print_exc()
+                answer = {"error": f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"}
+            answers.write(json.dumps(answer) + "\n")
 
 
-def seconds(function: Any, times: int) -> float:
-    """Seconds a call, the mean over `times` of them."""
+def seconds(function: Callable[[], Any], times: int, finish: Callable[[], Any] = lambda: None) -> float:
+    """Seconds a call, the mean over `times` of them; `finish` waits for what they have left running on a device."""
     start = time.perf_counter()
     for _ in range(times):
         function()
+    finish()
     return (time.perf_counter() - start) / times
 
 
