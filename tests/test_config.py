@@ -72,6 +72,7 @@ INF, NAN = float("inf"), float("nan")
 OUT_OF_RANGE = {
     "method": ["simsam", None],
     "stem": ["imagnet", ""],
+    "precision": ["bf16", "float16", ""],
     "input": ["ram"],
     "optimizer": ["adamw"],
     "schedule": ["linear"],

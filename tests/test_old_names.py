@@ -10,11 +10,19 @@ from sidae_jax.runs.workdir import Workdir
 
 
 def test_keys_are_renamed_at_any_depth_and_values_stay():
-    old = {"labelled_rows_sha256": "ab", "config": {"classes": 10}, "list": [1, "classes"], "none": None}
-    new = {"labeled_rows_sha256": "ab", "config": {"num_classes": 10}, "list": [1, "classes"], "none": None}
+    old = {"normalisation": "ab", "config": {"classes": 10}, "list": [1, "classes"], "none": None}
+    new = {"normalization": "ab", "config": {"num_classes": 10}, "list": [1, "classes"], "none": None}
     assert old_names.modern(old) == new
     assert old_names.modern(new) == new
     assert old["config"] == {"classes": 10}
+
+
+def test_runs_and_evaluations_without_a_precision_had_that_of_xla():
+    run, record = {"stem": "cifar", "zero_init_residual": False}, {"labelled_rows_sha256": "ab", "accuracy": 0.5}
+    added = {"precision": "tensorfloat32"}
+    assert old_names.modern({"config": run}) == {"config": run | added}
+    assert old_names.modern(record) == {"labeled_rows_sha256": "ab", "accuracy": 0.5} | added
+    assert old_names.modern(record | {"precision": "bfloat16"})["precision"] == "bfloat16"
 
 
 @pytest.mark.parametrize("value", [[], 3, "classes", None])

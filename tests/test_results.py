@@ -41,10 +41,14 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
 def test_results_written_before_a_key_was_renamed_are_of_the_same_settings(tmp_path):
     path = tmp_path / "linear.jsonl"
     path.write_text(json.dumps({"step": 20, "labelled_rows_sha256": "ab", "accuracy": 0.5}) + "\n")
-    results.check_same_settings(path, {"labeled_rows_sha256": "ab"})
+    results.check_same_settings(path, {"labeled_rows_sha256": "ab", "precision": "tensorfloat32"})
+    with pytest.raises(UserError, match="precision: tensorfloat32 -> bfloat16"):
+        results.check_same_settings(path, {"labeled_rows_sha256": "ab", "precision": "bfloat16"})
     with pytest.raises(UserError, match="labeled_rows_sha256: ab -> cd"):
         results.check_same_settings(path, {"labeled_rows_sha256": "cd"})
-    assert results.read(path) == [{"step": 20, "labeled_rows_sha256": "ab", "accuracy": 0.5}]
+    assert results.read(path) == [
+        {"step": 20, "labeled_rows_sha256": "ab", "accuracy": 0.5, "precision": "tensorfloat32"}
+    ]
 
 
 def test_writers_at_once_lose_nothing(tmp_path):
