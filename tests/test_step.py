@@ -145,10 +145,10 @@ def run_in_float64(images, count, steps, monkeypatch, method="sidae", **changes)
     return checkpoint.to_arrays(state)
 
 
-def assert_same_to_float64(found, wanted):
+def assert_same_to_float64(found, wanted, share=1e-9):
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-9 * np.abs(value).max() + 1e-13, err_msg=name)
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=share * np.abs(value).max() + 1e-13, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_eight_devices_are_one_for_the_other_methods(method, images, monkeypatch
 def test_ten_steps_are_those_of_the_plain_lowerings(images, one_device_in_float64, monkeypatch):
     monkeypatch.setattr(lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
     plain = run_in_float64(images, 1, 10, monkeypatch)
-    assert_same_to_float64(plain, one_device_in_float64)
+    assert_same_to_float64(plain, one_device_in_float64, share=1e-8)  # rounding grows tenfold in ten steps
     assert any((plain[name] != value).any() for name, value in one_device_in_float64.items())  # another program
 
 
