@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from test_conv import plain_max_pool
 
-from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.batch_norm import BatchNorm, _sums_of_pairs, _sums_one_by_one
 
 
 def plainly(x, scale, bias, pool, relu):
@@ -78,3 +78,10 @@ def test_statistics_and_sums_are_float32_for_bfloat16(arguments, following):
     for a, b in zip(of_parameters, wanted_of_parameters, strict=True):
         assert a.dtype == jnp.float32
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_sums_of_pairs_are_those_one_by_one(arguments):
+    a = jnp.asarray(arguments[0], jnp.float32).reshape(2, 3, 8, 4, 5)
+    for found, wanted in zip(_sums_of_pairs(a, a * a), _sums_one_by_one(a, a * a), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(_sums_one_by_one(a, a * a)[1], (np.asarray(a) ** 2).sum((1, 2, 3)), rtol=1e-5)

@@ -37,26 +37,10 @@ def _taps(array, axis, outside):
 
 
 def max_pool_gradient(place: UInt8[Array, "*n h w c"], dy: Float[Array, "*n h w c"]) -> Float[Array, "*n 2*h 2*w c"]:
-    """Returns the gradient by the input of a max pool whose maxima lie at `place`."""
-    return lax.platform_dependent(place, dy, cpu=_gathered_gradient, default=_spread_gradient)
+    """Returns the gradient by the input of a max pool whose maxima lie at `place`.
 
-
-def _spread_gradient(place, dy):
-    """Sums nine maps of dy, one per place in a window, each with zeros between its values."""
-    outer = [(0, 0, 0)] * (dy.ndim - 3)
-    dx = 0
-    for i in range(3):
-        for j in range(3):
-            # row i of window m is row 2 m + i - 1 of the input, and columns likewise
-            spread = [*outer, (i - 1, 2 - i, 1), (j - 1, 2 - j, 1), (0, 0, 0)]
-            dx += lax.pad(jnp.where(place == 3 * i + j, dy, 0), jnp.zeros((), dy.dtype), spread)
-    return dx
-
-
-def _gathered_gradient(place, dy):
-    """Reads for every pixel the four windows that may hold it: faster on CPUs, where zeros between values are slow.
-
-    Row 2m of the input is row 1 of window m; row 2m + 1 is row 2 of window m and row 0 of m + 1. Columns likewise.
+    It reads for every pixel the four windows that may hold it: row 2m of the input is row 1 of window m; row 2m + 1 is
+    row 2 of window m and row 0 of window m + 1. Columns likewise.
     """
     *n, h, w, c = dy.shape
     odd = np.arange(2)
