@@ -44,7 +44,7 @@ def measure(case: Case, dump: pathlib.Path | None) -> tuple[dict, list[Kernel]]:
     cost, memory = program_cost(text), program.memory_analysis()
     reported = program.cost_analysis() or {}  # XLA's own count, which it gives for TPUs alone
     moved = reported.get("bytes accessed", cost.bytes)
-    flops = max(reported.get("flops", 0), cost.flops)
+    flops = reported.get("flops", cost.flops)
     target = targets.TARGETS[case.target]
     bound = max(moved / target.bandwidth, flops / target.peak[case.precision])
     figures = {

@@ -57,7 +57,9 @@ TARGETS = {
 
 def without_accelerators() -> None:
     """Keeps JAX from looking for accelerators; call it before its first use."""
-    os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost")
+    os.environ.update(
+        JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1", TPU_WORKER_HOSTNAMES="localhost"
+    )
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

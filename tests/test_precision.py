@@ -126,3 +126,22 @@ def test_evaluations_have_the_run_s_precision_or_their_own(tmp_path):
     rounded = own(images_)
     assert rounded.dtype == full.dtype == np.float32
     assert 0 < np.abs(rounded - full).max() < 0.05 * np.abs(full).max()
+
+
+def test_no_sum_of_a_step_in_bfloat16_is_in_bfloat16(images):  # noqa: F811
+    """The gradients of the biases are such sums, over 524,288 values in the decoder's last layer."""
+
+    def sums(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "reduce_sum" and equation.invars[0].aval.size > equation.outvars[0].aval.size:
+                yield equation.invars[0].aval.dtype
+            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+                if hasattr(inner := getattr(inner, "jaxpr", inner), "eqns"):
+                    yield from sums(inner)
+
+    state, device_step = build(images, devices(1), precision="bfloat16")
+    batch = ImageBatch(jnp.asarray(images.images[:4]), jnp.asarray(images.labels[:4]))
+    mapped = step.data_parallel(device_step, devices(1))
+    found = list(sums(jax.make_jaxpr(mapped)(state, batch, jax.random.key(0)).jaxpr))
+    assert len(found) > 20
+    assert jnp.bfloat16 not in found

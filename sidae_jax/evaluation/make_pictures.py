@@ -19,6 +19,7 @@ from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file, pretrained
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.files import open_folder
+from sidae_jax.networks.precision import in_full, products_in
 from sidae_jax.runs import checkpoint
 from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
@@ -69,7 +70,8 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
     if not hasattr(method, "reconstruct"):
         return x[:0]
     graphdef, state = nnx.split(method)
-    return np.asarray(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x))
+    with products_in(method.encoder.backbone.precision):
+        return np.asarray(in_full(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x))[0])
 
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:

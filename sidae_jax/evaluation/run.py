@@ -69,7 +69,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 if trains:
                     backbone = restore_backbone(checkpoints, step, kind, precision)
                 else:
-                    backbone = online_probe.restore(checkpoints, step)
+                    backbone = online_probe.restore(checkpoints, step, precision)
             where = {
                 "step": step,
                 "epoch": float(metadata[step]["epoch"]) if step else 0.0,

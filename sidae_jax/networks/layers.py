@@ -58,7 +58,7 @@ class ConvTranspose(nnx.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w f"]:
         """Doubles the height and width of a map."""
         y = conv_transpose2d(x, self.kernel[...].astype(x.dtype))
-        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+        return y if self.bias is None else (y + self.bias[...]).astype(y.dtype)
 
 
 class Linear(nnx.Module):
@@ -72,7 +72,7 @@ class Linear(nnx.Module):
     def __call__(self, x: Float[Array, "n c"]) -> Float[Array, "n f"]:
         """Maps the last axis."""
         y = matmul(x, self.kernel[...].astype(x.dtype))
-        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+        return y if self.bias is None else (y + self.bias[...]).astype(y.dtype)
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
