@@ -167,7 +167,7 @@ def _call(handler, first, second, shape, stride, k, dtype):
     if first.dtype not in (jnp.float32, jnp.bfloat16) or second.dtype != first.dtype:
         raise ValueError(f"the operands must both be float32 or both bfloat16, not {first.dtype} and {second.dtype}")
     if dtype not in (first.dtype, jnp.float32):
-        raise ValueError(f"the result can be float32 or {first.dtype}, not {dtype}")
+        raise ValueError(f"the result must be {first.dtype} or float32, not {dtype}")
     register()
     call = jax.ffi.ffi_call(
         f"sidae_jax_native_convolution_{handler}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="sequential"

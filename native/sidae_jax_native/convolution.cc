@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -63,7 +64,10 @@ void CheckShapes(const Problem& problem) {
 }
 
 void Run(const Program& program, Pass pass, const Arrays& arrays) {
-  const dnnl::engine& engine = GlobalState().engine;
+  State& state = GlobalState();
+  const dnnl::engine& engine = state.engine;
+  std::unique_lock<std::mutex> one_at_a_time(state.spinning, std::defer_lock);
+  if (pass == Pass::kKernelGradient) one_at_a_time.lock();
   Workspace workspace(program.WorkspaceBytes());
   char* const scratch = workspace.data() + program.PackedBytes();  // shared: the reorder and the convolution take turns
   const memory x(program.x, engine, arrays.x.untyped_data()), y(program.y, engine, arrays.y.untyped_data());

@@ -18,13 +18,18 @@ struct alignas(64) CacheLine {
 using Buffer = std::vector<CacheLine>;
 
 // Training a ResNet-18 with a decoder needs about 50 programs, an evaluation 11, a last smaller batch as many again.
-constexpr size_t kCapacity = 256;
+constexpr size_t kCapacity = 128;
 
 struct State {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   std::mutex mutex;                                                        // guards the two lists
   std::list<std::pair<Problem, std::shared_ptr<const Program>>> programs;  // the most recently used first
   std::list<Buffer> idle_workspaces;
+
+  // Held while a kernel gradient is computed. Within those oneDNN's threads wait for each other by spinning: two at
+  // once on the same cores keep each other from running (four at once on two cores took 100 times as long as one after
+  // the other). The other passes do not wait, and run at once.
+  std::mutex spinning;
 };
 
 // Created by the first call, once, as C++ guarantees of static variables of functions. Never destroyed: XLA's threads
