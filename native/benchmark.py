@@ -10,16 +10,16 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sidae_jax_native
-
 from sidae_jax.networks import conv, conv_xla
+
+import sidae_jax_native
 
 ROUNDS = 15
 N = 512
-CASES = {
+CASES = {  # (size, c, f, k, stride)
     "8x8x64, 3x3": (8, 64, 64, 3, 1),
     "4x4x128, 3x3": (4, 128, 128, 3, 1),
-    "stem 7x7/2, 32x32x3": (32, 3, 64, 7, 2),
+    "stem 7x7/2, 32x32x3 (no input gradient)": (32, 3, 64, 7, 2),
 }
 WAYS = {"native": sidae_jax_native.conv2d, "XLA": conv_xla.conv2d, "sidae_jax": conv.conv2d}
 

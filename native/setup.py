@@ -24,8 +24,8 @@ setuptools.setup(
     ext_modules=[
         setuptools.Extension(
             "sidae_jax_native._convolution",
-            sources=["sidae_jax_native/convolution.cc"],
-            depends=["sidae_jax_native/program.h", "sidae_jax_native/state.h"],
+            sources=["src/sidae_jax_native/convolution.cc"],
+            depends=["src/sidae_jax_native/program.h", "src/sidae_jax_native/state.h"],
             include_dirs=[jax.ffi.include_dir(), _folder("onednn-devel-cpu-gomp", "include", "dnnl.hpp")],
             library_dirs=[_folder("onednn-cpu-gomp", "libdnnl.so")],
             libraries=["dnnl"],
