@@ -90,9 +90,11 @@ def _jobs() -> list[Job]:
         ) from error
     if not chosen:
         raise UserError(f"--only={_ONLY.value} matches no run: give a part of one of {names}")
+    first_seeds = {}
     for job in chosen:
-        if job.name.endswith("/seed0"):  # the other seeds have the same keys
-            _check_commands(job)
+        first_seeds.setdefault(job.name.rpartition("/")[0], job)
+    for job in first_seeds.values():  # the other seeds have the same keys
+        _check_commands(job)
     return chosen
 
 

@@ -172,3 +172,12 @@ def test_an_experiment_is_checked_whole_before_its_first_command(experiment, tmp
         assert message in ended.stderr
         assert ended.stderr.count("\n") == 1
         assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_of_other_seeds_than_the_first_is_checked_too(experiment, tmp_path):
+    mistaken = experiment.with_name("mistaken.py")
+    mistaken.write_text(PROBES.replace("RUNS", '[(Pretraining("digits", "sidae", {"epoch": 2}), [])]'))
+    command = [sys.executable, "-m", "sidae_jax.sweep", f"--experiment={mistaken}", f"--workdir={tmp_path / 'new'}"]
+    ended = subprocess.run([*command, "--only=seed1", "--print"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "seed1 cannot work: --config.epoch=2 is not a key" in ended.stderr
