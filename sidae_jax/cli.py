@@ -30,7 +30,7 @@ _MARK = "config."
 
 
 def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], ConfigDict] | None = None) -> None:
-    """Parses the command line and calls `main` with a function that loads the config; `default` makes one without file.
+    """Parses the command line and calls `main` with a function that loads the config, by `default` if no file is given.
 
     A user's mistake ends the program with exit code 2 and one sentence.
     """

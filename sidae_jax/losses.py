@@ -15,7 +15,7 @@ def ncs(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, ""]:
 
     It is in [-1, 1], and ncs(a, a) = -1.
     """
-    a, b = in_full(a, b)
+    a, b = in_full(a), in_full(b)
     return -((a * b).sum(-1) / jnp.maximum(_norm(a) * _norm(b), 1e-8)).mean()
 
 
@@ -30,7 +30,7 @@ def _norm(a):
 
 def mse(a: Float[Array, "n ..."], b: Float[Array, "n ..."]) -> Float[Array, ""]:
     """Mean squared error over all elements: the mean over n of D_mse of the paper, 3.2."""
-    a, b = in_full(a, b)
+    a, b = in_full(a), in_full(b)
     return jnp.square(a - b).mean()
 
 
@@ -61,7 +61,7 @@ def kl_to_standard_normal(mean: Float[Array, "n d"], log_variance: Float[Array, 
 
     Kingma and Welling, 2013, appendix B, have the sum over d; the report's code has the mean.
     """
-    mean, log_variance = in_full(mean, log_variance)
+    mean, log_variance = in_full(mean), in_full(log_variance)
     return 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).mean()
 
 
@@ -74,7 +74,7 @@ def info_nce(
     both directions. With `axis_name` the z2 come from all devices of that mapped axis. The norm of an embedding counts
     as at least 1e-8.
     """
-    z1, z2 = (z / jnp.maximum(_norm(z), 1e-8)[:, None] for z in in_full(z1, z2))
+    z1, z2 = (z / jnp.maximum(_norm(z), 1e-8)[:, None] for z in (in_full(z1), in_full(z2)))
     own = jnp.arange(z1.shape[0])
     if axis_name is not None:
         z2 = lax.all_gather(z2, axis_name, tiled=True)
@@ -90,7 +90,7 @@ def classification(
 
     With `axis_name`, the mean of the devices' results is the mean over the labeled examples of all devices.
     """
-    (logits,) = in_full(logits)
+    logits = in_full(logits)
     labeled = labels >= 0
     count = jnp.asarray(labeled.sum(), logits.dtype)
     if axis_name is not None:
@@ -107,7 +107,7 @@ def feature_std(z: Float[Array, "n d"], axis_name: str | None = None) -> Float[A
     It is 1 for features spread evenly over the sphere and 0 for collapsed ones. With `axis_name` it is taken over the
     batch of all devices of that mapped axis. No gradient flows through it.
     """
-    (z,) = in_full(lax.stop_gradient(z))
+    z = in_full(lax.stop_gradient(z))
     unit = z / jnp.maximum(_norm(z), 1e-8)[:, None]
     mean = unit.mean(0)
     if axis_name is not None:

@@ -135,5 +135,5 @@ def method_keys(method: str) -> dict[str, Any]:
 
 
 def own_settings(method: str) -> dict[str, Any]:
-    """What the method's own source sets differently from the SidAE paper; "views" holds fields of ViewSettings."""
+    """Returns what the method's own source sets differently from the SidAE paper; "views" holds fields."""
     return _REPORT if method in REPORT_METHODS else {}

@@ -21,24 +21,33 @@ from sidae_jax.views import make_views
 METHODS = list(settings.METHOD_SETTINGS)
 
 
-def products(jaxpr):
-    """Yields every convolution and matrix product of a traced program."""
+def equations(jaxpr, *names):
+    """Yields the equations of a traced program, at any depth, whose primitive has one of the names."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+        if equation.primitive.name in names:
             yield equation
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
             if hasattr(inner := getattr(inner, "jaxpr", inner), "eqns"):
-                yield from products(inner)
+                yield from equations(inner, *names)
+
+
+def products(jaxpr):
+    return list(equations(jaxpr, "dot_general", "conv_general_dilated"))
+
+
+def trace_step(images, method, precision):  # noqa: F811
+    """Traces a step of four images; returns its program."""
+    state, device_step = build(images, devices(1), method, precision=precision)
+    batch = ImageBatch(jnp.asarray(images.images[:4]), jnp.asarray(images.labels[:4]))
+    mapped = step.data_parallel(device_step, devices(1))
+    return jax.make_jaxpr(mapped)(state, batch, jax.random.key(0)).jaxpr
 
 
 def products_of_a_step(images, method, precision):  # noqa: F811
     """The products of the update, without those of the views."""
-    state, device_step = build(images, devices(1), method, precision=precision)
-    batch = ImageBatch(jnp.asarray(images.images[:4]), jnp.asarray(images.labels[:4]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "make_views", lambda *a: (jnp.ones((4, 32, 32, 3)),) * 3)
-        mapped = step.data_parallel(device_step, devices(1))
-        found = list(products(jax.make_jaxpr(mapped)(state, batch, jax.random.key(0)).jaxpr))
+        found = products(trace_step(images, method, precision))
     assert len(found) > 20
     return found
 
@@ -65,7 +74,7 @@ def test_views_are_always_in_full_precision(images):  # noqa: F811
     viewed = pretraining("sidae", "digits").views.to_dict() | {"p_blur": 0.5}
     keys = jax.random.split(jax.random.key(0), 2)
     traced = jax.make_jaxpr(lambda k, x: make_views(k, x, settings.ViewSettings(**viewed), *arguments))
-    found = list(products(traced(keys, images.images[:2]).jaxpr))
+    found = products(traced(keys, images.images[:2]).jaxpr)
     assert len(found) >= 7  # crop and blur, two each, and the blur's matrix
     assert all(map(is_full, found))
 
@@ -131,17 +140,7 @@ def test_evaluations_have_the_run_s_precision_or_their_own(tmp_path):
 def test_no_sum_of_a_step_in_bfloat16_is_in_bfloat16(images):  # noqa: F811
     """The gradients of the biases are such sums, over 524,288 values in the decoder's last layer."""
 
-    def sums(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "reduce_sum" and equation.invars[0].aval.size > equation.outvars[0].aval.size:
-                yield equation.invars[0].aval.dtype
-            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-                if hasattr(inner := getattr(inner, "jaxpr", inner), "eqns"):
-                    yield from sums(inner)
-
-    state, device_step = build(images, devices(1), precision="bfloat16")
-    batch = ImageBatch(jnp.asarray(images.images[:4]), jnp.asarray(images.labels[:4]))
-    mapped = step.data_parallel(device_step, devices(1))
-    found = list(sums(jax.make_jaxpr(mapped)(state, batch, jax.random.key(0)).jaxpr))
+    sums = equations(trace_step(images, "sidae", "bfloat16"), "reduce_sum")
+    found = [s.invars[0].aval.dtype for s in sums if s.invars[0].aval.size > s.outvars[0].aval.size]
     assert len(found) > 20
     assert jnp.bfloat16 not in found

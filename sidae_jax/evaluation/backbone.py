@@ -169,7 +169,7 @@ def forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.Sta
     """Returns the features of a batch of uint8 images in evaluation mode."""
     network = nnx.merge(graphdef, state)
     with products_in(network.precision):
-        return in_full(network(normalize(batch, normalization), use_running_average=True))[0]
+        return in_full(network(normalize(batch, normalization), use_running_average=True))
 
 
 def normalize(images: UInt8[Array, "n 32 32 3"], normalization: Normalization) -> Float[Array, "n 32 32 3"]:

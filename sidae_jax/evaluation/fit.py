@@ -81,7 +81,7 @@ def _epoch(graphdef, optimizer, mesh, carry, inputs, labels, whole, rest):
     def loss_of(params, batch_stats, rows) -> tuple[Float[Array, ""], nnx.State]:
         network = nnx.merge(graphdef, params, batch_stats, copy=True)
         batch = jax.lax.with_sharding_constraint(inputs[rows], rows_sharding(mesh, len(rows)))
-        (logits,) = in_full(network(batch))
+        logits = in_full(network(batch))
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
         return loss, nnx.state(network, nnx.BatchStat)
 

@@ -71,7 +71,7 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
         return x[:0]
     graphdef, state = nnx.split(method)
     with products_in(method.encoder.backbone.precision):
-        return np.asarray(in_full(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x))[0])
+        return np.asarray(in_full(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x)))
 
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:

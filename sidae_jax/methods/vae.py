@@ -35,7 +35,7 @@ class VAE(nnx.Module):
         h = self.encoder.backbone(batch.x)
         # the report's code forwards the views too, which moves the running statistics
         self.encoder.backbone(jnp.concatenate([batch.x1, batch.x2]), views=2)
-        mean, log_variance = in_full(*jnp.split(self.encoder.projector(h), 2, axis=-1))
+        mean, log_variance = jnp.split(in_full(self.encoder.projector(h)), 2, axis=-1)
         z = mean + jnp.exp(0.5 * log_variance) * sample_noise(keys, mean.shape[1])
         loss_mse = losses.mse(batch.x, self.decoder(z.astype(h.dtype)))
         kl = losses.kl_to_standard_normal(mean, log_variance)

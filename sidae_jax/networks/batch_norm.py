@@ -83,7 +83,7 @@ def _normalize(
 
 
 def _normalize_forward(x, scale, bias, pool, relu, axis_name):
-    (full,), count = in_full(x), x[0, ..., 0].size
+    full, count = in_full(x), x[0, ..., 0].size
     total, total_square = _sums(full, jnp.square(full))
     mean, square = total / count, total_square / count
     if axis_name is not None:
@@ -106,7 +106,7 @@ def _normalize_backward(pool, relu, axis_name, residuals, cotangents):
     After a max pool dy is 0 but at the maxima, so that the means need only these, a quarter of the map.
     """
     x, scale, bias, mean, rstd, place, x_kept = residuals
-    (dy,) = in_full(cotangents[0])
+    dy = in_full(cotangents[0])
     if relu:
         dy = jnp.where(_apply(x_kept, mean, rstd * scale, bias) > 0, dy, 0)
     count = _count(x, axis_name)

@@ -75,5 +75,4 @@ def _dense_matrix(kernel, h, w, stride):
         for j in range(w2):
             top, left = h + pad - stride * i, w + pad - stride * j
             columns.append(roomy[top : top + h, left : left + w])
-    matrix = jnp.stack(columns, axis=3).reshape(h * w * c, h2 * w2 * f)
-    return matrix
+    return jnp.stack(columns, axis=3).reshape(h * w * c, h2 * w2 * f)

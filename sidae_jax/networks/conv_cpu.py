@@ -1,8 +1,6 @@
-"""Convolutions and max pool for CPUs, written as matrix products and maxima of slices where XLA is slow.
+"""Convolutions for CPUs, written as matrix products where XLA is slow, as in the gradients of strided convolutions.
 
-XLA's CPU backend has slow paths: the gradients of strided convolutions, convolutions of maps smaller than the kernel,
-and the gradient of its max pool. docs/performance.md has the measurements behind every choice. Arrays as in `conv.py`,
-which alone calls this file.
+docs/performance.md has the measurements behind every choice. Arrays as in `conv.py`, which alone calls this file.
 """
 
 import functools

@@ -26,6 +26,6 @@ def as_activations(x: Float[Array, "..."], precision: str) -> Float[Array, "..."
     return x.astype(jnp.bfloat16) if precision == "bfloat16" else x
 
 
-def in_full(*arrays: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]:
-    """Returns arrays as statistics and losses need them: bfloat16 becomes float32."""
-    return tuple(array.astype(jnp.promote_types(array.dtype, jnp.float32)) for array in arrays)
+def in_full(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns an array as statistics and losses need it: bfloat16 becomes float32."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -33,7 +33,7 @@ class Workdir:
       folder: its absolute path.
       config: the config of this start.
       new: whether no run was here before.
-      joined_late: This seed was added after others had checkpoints; it trains alone until it has caught up.
+      joined_late: whether this seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
     """
 
