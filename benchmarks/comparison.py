@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from plans import TOLERANCES, Plan
+from plans import FASTEST, OURS, TOLERANCES, Plan
 from workers import Worker, WorkerError
 
 EPOCHS = 50  # of the linear probe
@@ -22,8 +22,10 @@ class Comparison:
             if failed:
                 found["pytorch_failed"] = failed
             setting = max(found["pytorch_settings"], key=found["pytorch_settings"].get)
-            ours("prepare", batch_size=plan.batch_size, weights=files["weights"], precision=self.precision)
-            ours("ready", batch=files["batch"])
+            if self.precision == FASTEST:
+                found["our_precisions"] = self.fastest_precision(ours)
+                self.precision = max(found["our_precisions"], key=found["our_precisions"].get)
+            found["onednn"] = self.prepare(ours, self.precision)["onednn"]
             self.check_same_loss(ours, theirs)
             theirs("prepare", setting=setting, weights=files["weights"])
             if "step" in parts:
@@ -56,6 +58,22 @@ class Comparison:
                 turns.append(theirs("step", setting=setting, times=plan.search_steps)["seconds"])
         theirs("drop")
         return {setting: plan.batch_size / min(turns) for setting, turns in times.items()}, failed
+
+    def prepare(self, ours: Worker, precision: str) -> dict:
+        prepared = ours(
+            "prepare", batch_size=self.plan.batch_size, weights=self.files["weights"], precision=precision
+        )
+        ours("ready", batch=self.files["batch"])
+        return prepared
+
+    def fastest_precision(self, ours: Worker) -> dict[str, float]:
+        """Images a second of ours in each precision, after a step that compiles."""
+        speeds = {}
+        for precision in OURS:
+            self.prepare(ours, precision)
+            ours("step", times=self.plan.warm_up)
+            speeds[precision] = self.plan.batch_size / ours("step", times=self.plan.steps)["seconds"]
+        return speeds
 
     def check_same_loss(self, ours: Worker, theirs: Worker) -> None:
         """From the same weights on the same batch, PyTorch in float32."""

@@ -1,5 +1,6 @@
 """This package's side of the comparison: answers the requests of `throughput.py`."""
 
+import contextlib
 import functools
 import os
 
@@ -19,6 +20,7 @@ from sidae_jax.evaluation.linear_probe import logits, train_probe
 from sidae_jax.evaluation.protocols import LinearProbe
 from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
+from sidae_jax.networks import conv_onednn
 from sidae_jax.runs import checkpoint
 from sidae_jax.training import input_pipeline, step
 from sidae_jax.training.mapped_step import make_mapped_step
@@ -31,6 +33,9 @@ NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 class Side:
     """What the requests work on: a state and the mapped steps."""
 
+    def __init__(self):
+        self.contexts = contextlib.ExitStack()
+
     def prepare(
         self, batch_size: int, weights: str | None = None, num_seeds: int = 1, precision: str | None = None
     ) -> dict:
@@ -39,6 +44,9 @@ class Side:
         precision: None is the config's default. With several seeds it serves `pipeline` alone.
         """
         runtime.start()
+        self.contexts.close()
+        onednn = conv_onednn.choose("auto")
+        self.contexts.enter_context(conv_onednn.use(onednn))
         self.config = config.pretraining("sidae", "digits", batch_size=batch_size)
         self.config.precision = precision or self.config.precision
         self.devices = mesh.data_mesh(batch_size)
@@ -69,7 +77,7 @@ class Side:
         self.resident = make_mapped_step(
             self.config, graphdef, optimizer, NORMALIZATION, self.devices, resident=True, num_seeds=num_seeds
         )
-        return {"devices": self.devices.size}
+        return {"devices": self.devices.size, "onednn": onednn}
 
     def ready(self, batch: str) -> dict:
         """Put the float32 [3, n, 3, 32, 32] tensors of a file on the devices as a batch."""

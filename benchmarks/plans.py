@@ -15,7 +15,9 @@ TOLERANCES = {
     "gpu": {"float32": 1e-4, "tensorfloat32": 5e-3, "bfloat16": 2e-2},
 }
 
-# On CPUs without --precisions: PyTorch may use bfloat16 where it is faster, although ours is float32.
+# On CPUs each side may also take the precision in which it is fastest; ours is one of these.
+FASTEST = "fastest"
+OURS = ("float32", "bfloat16")
 _ANY_PRECISION = ("float32", "channels_last", "bfloat16 channels_last")
 _ANY_PRECISION_COMPILED = ("bfloat16", "compiled", "compiled channels_last", "compiled bfloat16 channels_last")
 
@@ -27,7 +29,7 @@ class Plan:
     device: str  # cpu or gpu
     quick: bool
     batch_size: int
-    precisions: tuple[str, ...]  # of the comparison; empty: ours in float32 against PyTorch in any
+    precisions: tuple[str, ...]  # of the comparison; FASTEST is the fastest of each side
     pairs: int  # turns of each side
     steps: int  # on ready tensors
     search_turns: int  # of each setting of PyTorch, to find the fastest
@@ -39,9 +41,14 @@ class Plan:
     data_workers: tuple[int, ...]  # of PyTorch, of which the best number is taken
     data_steps: int  # to find that number
 
+    def parts(self, precision: str, wanted: list[str]) -> list[str]:
+        """Which of the wanted parts are measured in a precision."""
+        alone = self.device == "cpu" and self.quick and self.precisions[0] == FASTEST and precision != FASTEST
+        return [part for part in wanted if part == "step" or not alone]
+
     def opponents(self, precision: str) -> list[str]:
         """PyTorch's settings that ours in this precision is compared with."""
-        if not self.precisions:
+        if precision == FASTEST:
             return [*_ANY_PRECISION, *(() if self.quick else _ANY_PRECISION_COMPILED)]
         formats = ("", "channels_last")
         if self.device == "gpu":
@@ -55,12 +62,15 @@ class Plan:
 
 
 def make_plan(device: str, quick: bool, batch_size: int, precisions: tuple[str, ...]) -> Plan:
-    """On GPUs all precisions by default, and so many steps that the turns take a tenth of a second and more."""
+    """On GPUs so many steps that the turns take a tenth of a second and more.
+
+    Without `precisions`: all on GPUs; on CPUs the fastest, float32 and, where there are instructions for it, bfloat16.
+    """
     shared = {"device": device, "quick": quick, "batch_size": batch_size}
     if device == "cpu":
         return Plan(
             **shared,
-            precisions=precisions,
+            precisions=precisions or (FASTEST, "float32", *(("bfloat16",) if _has_bfloat16() else ())),
             pairs=3 if quick else 15,
             steps=3 if quick else 5,
             search_turns=1 if quick else 5,
@@ -90,3 +100,18 @@ def make_plan(device: str, quick: bool, batch_size: int, precisions: tuple[str, 
         data_workers=(cores,) if quick else tuple(sorted({max(1, cores // 2), cores})),
         data_steps=several,
     )
+
+
+def instruction_sets() -> list[str]:
+    """Those of this CPU that matter for products, of x86-64 on Linux; of others none are known."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), [])
+    except OSError:
+        return []
+    known = ("fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    return [name for name in known if name in flags]
+
+
+def _has_bfloat16() -> bool:
+    return bool({"avx512_bf16", "amx_bf16"} & {*instruction_sets()})

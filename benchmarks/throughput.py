@@ -13,7 +13,8 @@ what slows the machine slows both; the ratio is taken pair by pair. Parts:
 
 --quick measures the first three. They are repeated for each of --precisions, with the same one on both sides: float32
 (without TF32), tensorfloat32, and bfloat16 (ours by config.precision, theirs by autocast). Without it, a GPU is
-measured in all three and a CPU in float32, where PyTorch may take bfloat16 too if that is faster.
+measured in all three, and a CPU in the fastest of each side ("fastest"), which may differ, in float32, and in bfloat16
+if it has instructions for that; --quick measures the last two by steps alone. Install native/ for oneDNN on our side.
 
 On a GPU both sides use the first one that is visible, and `growth` has ours on all of them. JAX and PyTorch for CUDA
 may need two virtual environments: --pytorch_python names the Python of PyTorch's, which also has NumPy and Pillow.
@@ -33,7 +34,7 @@ import alone
 import numpy as np
 import visible_devices
 from comparison import Comparison
-from plans import PRECISIONS, Plan, make_plan
+from plans import FASTEST, PRECISIONS, Plan, instruction_sets, make_plan
 from throughput_tables import PARTS, print_tables
 from workers import Worker, WorkerError
 
@@ -74,16 +75,25 @@ class Benchmark:
 
         if set(parts) & set(PARTS):
             devices = visible_devices.environment(self.plan.device, 1)
-            for precision in self.plan.precisions or ("float32",):
+            for precision in self.plan.precisions:
                 comparison = Comparison(self.plan, self.files, devices, precision)
-                rows = attempt(precision, lambda comparison=comparison: comparison.run(parts))
-                suffix = f" {precision}" if self.plan.precisions else ""
-                found |= {f"{name}{suffix}": row for name, row in rows.items()}
+                of_it = self.plan.parts(precision, parts)
+                rows = attempt(precision, lambda comparison=comparison, of_it=of_it: comparison.run(of_it))
+                found |= {f"{name} {precision}": row for name, row in rows.items()}
         if "start" in parts:
             found["start"] = attempt("start", lambda: alone.start(self.plan, self.files))
         if "growth" in parts:
             found["growth"] = alone.growth(self.plan, num_gpus, self._save)
         return found | {"failed": failed}
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _list(text: str, option: str, known, parser) -> list[str]:
@@ -99,12 +109,12 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=512)
     parser.add_argument("--parts", default="", help="comma-separated; all by default")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a GPU that both see")
-    parser.add_argument("--precisions", default="", help=f"comma-separated, of {', '.join(PRECISIONS)}")
+    parser.add_argument("--precisions", default="", help=f"comma-separated, of {', '.join(PRECISIONS)}, and on CPUs fastest")
     parser.add_argument("--pytorch_python", default=sys.executable, help="the Python that has PyTorch")
     parser.add_argument("--output", help="write the figures to this JSON file")
     arguments = parser.parse_args()
     parts = _list(arguments.parts, "parts", _KNOWN_PARTS, parser) or _KNOWN_PARTS[: 3 if arguments.quick else 5]
-    precisions = tuple(_list(arguments.precisions, "precisions", PRECISIONS, parser))
+    precisions = tuple(_list(arguments.precisions, "precisions", (FASTEST, *PRECISIONS), parser))
     Worker.pythons["pytorch"] = arguments.pytorch_python
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers, which are stopped, end too
     since = time.perf_counter()
@@ -113,7 +123,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = Benchmark(folder, plan).run(parts, len(devices["gpus"]))
     found |= {
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine(), **devices},
+        "machine": {"cpus": os.cpu_count(), "processor": _processor(), "instructions": instruction_sets(), **devices},
         "arguments": vars(arguments),
         "seconds": time.perf_counter() - since,
     }

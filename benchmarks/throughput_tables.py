@@ -7,7 +7,7 @@ import rich.table
 
 PARTS = ("step", "pipeline", "evaluate")
 _REMARKS = {
-    "step": "{setting}; peak {ours_peak_mb:.0f}, {theirs_peak_mb:.0f} MB",
+    "step": "ours {precision}, PyTorch {setting}; peak {ours_peak_mb:.0f}, {theirs_peak_mb:.0f} MB",
     "pipeline": "{workers} data workers",
     "evaluate": "{images} images, {epochs} epochs",
 }
@@ -20,6 +20,14 @@ def print_tables(found: dict) -> None:
     console = rich.console.Console(soft_wrap=True, highlight=False, width=width)
     for gpu in found["machine"]["gpus"]:
         console.print(f"GPU: {gpu}")
+    if not found["machine"]["gpus"]:
+        machine = found["machine"]
+        console.print(f"CPU: {machine['processor']}, {machine['cpus']} cores, {' '.join(machine['instructions'])}")
+        for name in [name for name in found if name.startswith("onednn")]:
+            console.print(f"ours{_of(name)}: convolutions by {'oneDNN' if found[name] else 'XLA'}")
+    for name in [name for name in found if name.startswith("our_precisions")]:
+        speeds = ", ".join(f"{precision} {speed:.0f}" for precision, speed in found[name].items())
+        console.print(f"ours, images/s of a few steps: {speeds}")
     for name in [name for name in found if name.startswith("pytorch_settings")]:
         speeds = ", ".join(f"{setting} {speed:.0f}" for setting, speed in found[name].items())
         console.print(f"PyTorch's settings{_of(name)}, best images/s of a few steps: {speeds}")
@@ -52,10 +60,8 @@ def _of(name):
 
 
 def _caption(found):
-    """Says what is compared with what where there are several precisions."""
-    if not any(name.split()[0] in PARTS and " " in name for name in found):
-        return None
+    """Says what is compared with what."""
     return (
-        "Both sides of a row have the same precision (float32: TF32 off; bfloat16: PyTorch's autocast). PyTorch has "
-        "its fastest setting of that precision, which the remarks name."
+        "Both sides of a row have the same precision (float32: TF32 off; bfloat16: PyTorch's autocast), but for "
+        "fastest, where each has the one in which it is fastest. PyTorch has its fastest setting, named in the remarks."
     )

@@ -1,56 +1,86 @@
-"""Times a convolution with its gradients: this package, XLA's convolution, and what sidae_jax does without the package.
+"""Times every convolution of the networks, with its gradients, by oneDNN and by XLA; `networks/conv.py` chooses by it.
 
-Each round calls the three in turn, so that other load meets all of them; printed are medians of the rounds, in ms.
-Run it as `python native/benchmark.py`, with sidae_jax installed.
+    python native/benchmark.py [N]
+
+sidae_jax and sidae_jax_native must be installed. Each round computes both in turn, so that other load meets both;
+printed are medians of the rounds in ms for N images (512), the two views of a batch of 256 for instance.
 """
 
+import functools
 import statistics
+import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sidae_jax.networks import conv, conv_xla
 
-import sidae_jax_native
+from sidae_jax.networks import conv, conv_onednn
 
-ROUNDS = 15
-N = 512
-CASES = {  # (size, c, f, k, stride)
-    "8x8x64, 3x3": (8, 64, 64, 3, 1),
-    "4x4x128, 3x3": (4, 128, 128, 3, 1),
-    "stem 7x7/2, 32x32x3 (no input gradient)": (32, 3, 64, 7, 2),
+ROUNDS = 9
+CONVOLUTIONS = {  # (size, c, f, k, stride)
+    "ResNet-18 at 32x32": [
+        (32, 3, 64, 7, 2),
+        (8, 64, 64, 3, 1),
+        (8, 64, 128, 3, 2),
+        (8, 64, 128, 1, 2),
+        (4, 128, 128, 3, 1),
+        (4, 128, 256, 3, 2),
+        (4, 128, 256, 1, 2),
+        (2, 256, 256, 3, 1),
+        (2, 256, 512, 3, 2),
+        (1, 512, 512, 3, 1),
+    ],
+    "CIFAR stem": [(32, 3, 64, 3, 1), (32, 64, 64, 3, 1), (32, 64, 128, 3, 2), (16, 128, 128, 3, 1), (8, 256, 256, 3, 1)],
+    "width 16": [(32, 3, 16, 7, 2), (8, 16, 16, 3, 1), (8, 16, 32, 3, 2), (4, 32, 32, 3, 1)],
 }
-WAYS = {"native": sidae_jax_native.conv2d, "XLA": conv_xla.conv2d, "sidae_jax": conv.conv2d}
+TRANSPOSED = {"decoder": [(1, 512, 256), (2, 256, 128), (4, 128, 64), (8, 64, 64), (16, 64, 3)]}  # (size, c, f)
 
 
-def _program(convolve, stride, with_input_gradient):
+def main(n: int = 512) -> None:
+    """Prints a table in Markdown."""
+    print(f"| {n} images, ms: forward with gradients | XLA, float32 | oneDNN, float32 | XLA, bfloat16 | oneDNN, bfloat16 |")
+    print("|---|---|---|---|---|", flush=True)
+    for network, cases in CONVOLUTIONS.items():
+        for size, c, f, k, stride in cases:
+            shapes = (n, size, size, c), (k, k, c, f)
+            ways = [functools.partial(way, stride=stride) for way in (conv.conv2d, conv_onednn.conv2d)]
+            _print_row(f"{network}: {size}x{size}x{c} to {f}, {k}x{k}, stride {stride}", ways, shapes)
+    for network, cases in TRANSPOSED.items():
+        for size, c, f in cases:
+            shapes = (n, size, size, c), (3, 3, c, f)
+            ways = [conv.conv_transpose2d, conv_onednn.conv_transpose2d]
+            _print_row(f"{network}: {size}x{size}x{c} to {2 * size}x{2 * size}x{f}", ways, shapes)
+
+
+def _print_row(name, ways, shapes):
+    times = []
+    for dtype in ("float32", "bfloat16"):
+        rng = np.random.default_rng(0)
+        x, kernel = (jnp.asarray(rng.standard_normal(shape), dtype) for shape in shapes)
+        dy = jnp.asarray(rng.standard_normal(jax.eval_shape(ways[0], x, kernel).shape), dtype)
+        programs = [_program(way, of_images=x.shape[-1] == 3) for way in ways]
+        found = [[] for _ in programs]
+        for round_ in range(ROUNDS + 2):  # the first two compile and warm up
+            for program, seconds in zip(programs, found, strict=True):
+                start = time.perf_counter()
+                jax.block_until_ready(program(x, kernel, dy))
+                if round_ >= 2:
+                    seconds.append(time.perf_counter() - start)
+        times += [f"{1000 * statistics.median(seconds):.1f}" for seconds in found]
+    print(f"| {name} | {' | '.join(times)} |", flush=True)
+
+
+def _program(convolve, of_images):
+    """Returns a program for the convolution and the gradients that training needs; images need none."""
+
     def compute(x, kernel, dy):
-        y, pullback = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
+        y, pullback = jax.vjp(convolve, x, kernel)
         dx, dkernel = pullback(dy)
-        return (y, dx, dkernel) if with_input_gradient else (y, dkernel)
+        return (y, dkernel) if of_images else (y, dx, dkernel)
 
     return jax.jit(compute)
 
 
-def main():
-    """Prints a table in Markdown."""
-    rng = np.random.default_rng(0)
-    print(f"| {N} images, ms | " + " | ".join(WAYS) + " |\n|---|" + "---|" * len(WAYS))
-    for name, (size, c, f, k, stride) in CASES.items():
-        shapes = [(N, size, size, c), (k, k, c, f), (N, size // stride, size // stride, f)]
-        for dtype in ("float32", "bfloat16"):
-            arrays = [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
-            programs = [_program(convolve, stride, with_input_gradient=c > 3) for convolve in WAYS.values()]
-            times = [[] for _ in programs]
-            for round_ in range(ROUNDS + 2):  # the first two compile and warm up
-                for program, found in zip(programs, times, strict=True):
-                    start = time.perf_counter()
-                    jax.block_until_ready(program(*arrays))
-                    found.extend([time.perf_counter() - start] if round_ >= 2 else [])
-            medians = (f"{1000 * statistics.median(found):.1f}" for found in times)
-            print(f"| {name}, {dtype} | " + " | ".join(medians) + " |", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:2]))

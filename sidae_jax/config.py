@@ -13,9 +13,9 @@ from sidae_jax.settings import BackboneSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
-# A run may be continued with other values of these keys. Only num_seeds affects the result, by rounding, since it
-# compiles a different program.
-FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
+# A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
+# since they compile a different program.
+FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds", "native")
 
 
 def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
@@ -46,6 +46,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
             "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident if it fits
+            "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -98,6 +99,7 @@ def validate(config: ConfigDict) -> None:
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
+    one_of("native", config.native, settings.NATIVE)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")

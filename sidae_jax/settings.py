@@ -10,6 +10,7 @@ from typing import Any
 STEMS = ("imagenet", "cifar")
 TARGETS = ("image", "view")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+NATIVE = ("auto", "on", "off")
 
 
 @dataclasses.dataclass(frozen=True)

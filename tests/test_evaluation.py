@@ -26,7 +26,7 @@ from sidae_jax.runs import checkpoint
 
 KEYS = {
     *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
-    *("label_fraction", "seed", "precision", "n_train", "n_test", "accuracy", "seconds", "labeled_rows_sha256"),
+    *("label_fraction", "seed", "precision", "native", "n_train", "n_test", "accuracy", "seconds", "labeled_rows_sha256"),
     *("features", "probe"),
 }
 

@@ -8,7 +8,7 @@ from ml_collections.config_dict import placeholder
 from sidae_jax.config import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
-from sidae_jax.settings import METHOD_SETTINGS, PRECISIONS, method_keys
+from sidae_jax.settings import METHOD_SETTINGS, NATIVE, PRECISIONS, method_keys
 
 
 def protocol(name: str = "linear") -> ConfigDict:
@@ -23,6 +23,7 @@ def protocol(name: str = "linear") -> ConfigDict:
             "test_split": "test",
             "label_fraction": 1.0,
             "precision": placeholder(str),  # None: the pre-training's
+            "native": "auto",  # oneDNN's convolutions on CPUs, as in pre-training
             "seed": 0,  # of initial values and the order of examples; the labeled subset is always the same
             **({"features": "backbone"} if chosen.frozen else {}),  # or projector
             chosen.section: dataclasses.asdict(chosen()),
@@ -48,6 +49,7 @@ def validate(config: ConfigDict) -> None:
         )
     if config.precision is not None:
         one_of("precision", config.precision, PRECISIONS)
+    one_of("native", config.native, NATIVE)
     check(config, "seed", 0 <= config.seed < 2**32, "between 0 and 4294967295")
     if PROTOCOLS[name].frozen:
         one_of("features", config.features, FEATURES)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from sidae_jax import array_cache, data
 from sidae_jax.evaluation.backbone import Backbone, compute_features
+from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.checkpoint import arrays_sha256
 
 
@@ -22,6 +23,7 @@ def cached_features(
         "images": images.sha256(),
         "normalization": repr(backbone.normalization),
         "precision": backbone.network.precision,
+        "onednn": conv_onednn.in_use(),
     }
 
     def build() -> array_cache.Arrays:

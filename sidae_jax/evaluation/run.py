@@ -18,6 +18,7 @@ from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.files import open_folder
+from sidae_jax.networks import conv_onednn
 from sidae_jax.networks.precision import products_in
 from sidae_jax.runs import checkpoint
 from sidae_jax.streams import Stream
@@ -36,7 +37,8 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     """
     runtime.require_single_process("linear_eval")
     folder = pretrained.run_folder(workdir)
-    with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
+    onednn = conv_onednn.choose(config.native)
+    with conv_onednn.use(onednn), checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.saved_steps(checkpoints, only_step)
         metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
@@ -75,6 +77,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
                 "epoch": float(metadata[step]["epoch"]) if step else 0.0,
                 "method": pretraining["config"]["method"],
                 "pretrain_seed": pretraining["config"]["seed"],
+                "native": "on" if onednn else "off",
             }
             if step and not metadata[step].get("scheduled", True):
                 where["temporary"] = True

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from sidae_jax.networks import conv_cpu, conv_xla
+from sidae_jax.networks import conv_cpu, conv_onednn, conv_xla
 from sidae_jax.networks.product import matmul
 
 # Maps of at most this many pixels are convolved as one dense matrix, which has no taps that fall on padding. On a CPU,
@@ -29,10 +29,12 @@ def conv2d(x: Float[Array, "n h w c"], kernel: Float[Array, "k k c f"], stride: 
         return matmul(pixels.reshape(-1, c), kernel[0, 0]).reshape(*pixels.shape[:3], -1)
     if h * w <= _DENSE_PIXELS:
         return _dense(x, kernel, stride)
+    by_onednn = conv_onednn.in_use() and _onednn_is_faster(h // stride * (w // stride), x.dtype)
+    on_cpu = (conv_onednn if by_onednn else conv_cpu).conv2d
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(conv_cpu.conv2d, stride=stride),
+        cpu=functools.partial(on_cpu, stride=stride),
         default=functools.partial(conv_xla.conv2d, stride=stride),
     )
 
@@ -43,7 +45,17 @@ def conv_transpose2d(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]
     kernel[i, j, c, f] is PyTorch's weight[c, f, i, j]: input (y, x) adds kernel[i, j] times its value to output
     (2y + i - 1, 2x + j - 1).
     """
-    return lax.platform_dependent(x, kernel, cpu=conv_cpu.conv_transpose2d, default=conv_transpose2d_on_accelerators)
+    by_onednn = conv_onednn.in_use() and _onednn_is_faster(x.shape[1] * x.shape[2])
+    on_cpu = (conv_onednn if by_onednn else conv_cpu).conv_transpose2d
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=conv_transpose2d_on_accelerators)
+
+
+def _onednn_is_faster(pixels, dtype=None):
+    """Returns whether oneDNN is, for a convolution between maps of which the smaller has so many pixels.
+
+    On 2x2 maps its threads have too little to do for the price of its kernels' layout, but for convolutions in bfloat16.
+    """
+    return pixels > _DENSE_PIXELS or (pixels == _DENSE_PIXELS and dtype == jnp.bfloat16)
 
 
 def conv_transpose2d_on_accelerators(

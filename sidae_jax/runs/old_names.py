@@ -7,18 +7,18 @@ _NEW_NAMES = {
     "normalisation": "normalization",
     "labelled_rows_sha256": "labeled_rows_sha256",
 }
-# The settings of a run have the first of these keys, the record of an evaluation the second.
-_WITH_PRECISION = {"zero_init_residual", "labeled_rows_sha256"}
+# Of each kind of settings, a key that only this kind has, and what held before there was a key for it.
+_BEFORE = {
+    "zero_init_residual": {"precision": "tensorfloat32", "native": "off"},  # the settings of a run
+    "labeled_rows_sha256": {"precision": "tensorfloat32"},  # the record of an evaluation
+}
 
 
 def modern(value: Any) -> Any:
-    """Returns a JSON value with today's names of keys, at any depth of its objects, and with the key "precision".
-
-    Before that key, products had XLA's default precision.
-    """
+    """Returns a JSON value with today's names of keys and the keys that it lacks, at any depth of its objects."""
     if not isinstance(value, dict):
         return value
     value = {_NEW_NAMES.get(key, key): modern(inner) for key, inner in value.items()}
-    if value.keys() & _WITH_PRECISION:
-        value.setdefault("precision", "tensorfloat32")
+    for key in value.keys() & _BEFORE.keys():
+        value = _BEFORE[key] | value
     return value

@@ -153,13 +153,14 @@ class Workdir:
                 "added": self.joined_late,
                 "config": plain(self.config),
                 "data_sha256": data_sha256,
-                "versions": versions(),
+                "versions": versions(self.config),
                 "git_revision": _git_revision(),
             }
             write_text(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
             return
-        before = self._before.get("versions", {})
-        changed = [f"{name} {before.get(name)} -> {now}" for name, now in versions().items() if before.get(name) != now]
+        before, now = self._before.get("versions", {}), versions(self.config)
+        names = sorted(before.keys() | now.keys())
+        changed = [f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}" for name in names if before.get(name) != now.get(name)]
         if changed:
             logging.warning(
                 "The run was started with other versions (%s): its last bits may differ.", ", ".join(changed)
@@ -180,9 +181,13 @@ class Workdir:
         return path.open("a", buffering=1)
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages on which the last bits of a result may depend."""
-    packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
+def versions(config: ConfigDict) -> dict[str, str]:
+    """Returns the versions of Python and of the packages on which the last bits of a result may depend.
+
+    Those of oneDNN are among them if config.native is "on".
+    """
+    names = (*_PACKAGES, "sidae-jax-native", "onednn-cpu-gomp") if config.native == "on" else _PACKAGES
+    packages = {package: importlib.metadata.version(package) for package in names}
     return {"python": platform.python_version(), **packages}
 
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from sidae_jax import data, files, mesh, processes
 from sidae_jax.config import flat, plain, single_seeds
 from sidae_jax.errors import UserError
+from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
@@ -18,12 +19,14 @@ from sidae_jax.training.seed_run import SeedRun
 def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack) -> Run:
     """Opens the workdirs of a run's seeds, loads its images, and finds each seed's newest intact checkpoint.
 
-    Collective. What is opened is closed by `exit_stack`.
+    Collective. `exit_stack` closes what is opened and ends the use of oneDNN.
 
     Raises:
       UserError: in all processes, if one of them cannot start or they do not agree.
     """
     mesh.check_devices()
+    config = processes.raise_in_all(lambda: _with_native_chosen(config))
+    exit_stack.enter_context(conv_onednn.use(config.native == "on"))
     workdirs, images, sha256, devices = processes.raise_in_all(lambda: _open_files(config, workdir, exit_stack))
     run = Run(config, images, devices)
     agree(config, workdirs, sha256, "resident" if run.resident else "stream")
@@ -38,6 +41,15 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
             seed.workdir.write_config(sha256)
         seed.open(initial)
     return run
+
+
+def _with_native_chosen(config: ConfigDict) -> ConfigDict:
+    """Returns the config with native "on" or "off"; says what the package would give where it is missing."""
+    if config.native == "auto" and conv_onednn.is_missing() and jax.process_index() == 0:
+        print(conv_onednn.HINT, flush=True)
+    config = config.copy_and_resolve_references()
+    config.native = "on" if conv_onednn.choose(config.native) else "off"
+    return config
 
 
 def _open_files(
@@ -105,7 +117,7 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
             )
 
     facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key != "data_dir"}
-    facts |= {f"the version of {name}": version for name, version in versions().items()}
+    facts |= {f"the version of {name}": version for name, version in versions(config).items()}
     facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
     processes.check_agreement(facts)
     processes.raise_in_all(check_shared)

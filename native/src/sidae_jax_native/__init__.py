@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["CacheSizes", "cache_sizes", "conv2d", "forward", "input_gradient", "kernel_gradient", "register"]
+__all__ = ["CacheSizes", "cache_sizes", "conv2d", "forward", "has_bfloat16", "input_gradient", "kernel_gradient", "register"]
 
 _HANDLERS = ("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient")
 _registering = threading.Lock()
@@ -87,6 +87,12 @@ def cache_sizes() -> CacheSizes:
     sizes = (ctypes.c_int64 * 4)()
     _library().cache_sizes(sizes)
     return CacheSizes(*sizes)
+
+
+def has_bfloat16() -> bool:
+    """Returns whether the processor has instructions for products of bfloat16; without, oneDNN emulates or refuses."""
+    register()
+    return bool(_library().has_bfloat16())
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

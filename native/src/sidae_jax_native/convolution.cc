@@ -150,4 +150,17 @@ extern "C" void cache_sizes(int64_t* sizes) {
   sizes[3] = bytes;
 }
 
+// Whether oneDNN may use instructions for bfloat16: AVX512_BF16, or those of AMX.
+extern "C" int has_bfloat16() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx512_core_fp16:
+    case dnnl::cpu_isa::avx512_core_amx:
+    case dnnl::cpu_isa::avx512_core_amx_fp16:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace sidae_jax_native
