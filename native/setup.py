@@ -4,12 +4,11 @@ import importlib.metadata
 import platform
 import sys
 
-import setuptools
-
 if (sys.platform, platform.machine()) != ("linux", "x86_64"):
     sys.exit("sidae-jax-native needs Linux on x86-64, for which oneDNN is packaged; sidae_jax works without it")
 
 import jax
+import setuptools
 
 
 def _folder(distribution: str, *end: str) -> str:

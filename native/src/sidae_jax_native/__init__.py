@@ -17,7 +17,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["CacheSizes", "cache_sizes", "conv2d", "forward", "has_bfloat16", "input_gradient", "kernel_gradient", "register"]
+from sidae_jax_native import processors
+
+__all__ = [
+    "CacheSizes",
+    "cache_sizes",
+    "conv2d",
+    "forward",
+    "has_bfloat16",
+    "input_gradient",
+    "kernel_gradient",
+    "register",
+]
 
 _HANDLERS = ("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient")
 _registering = threading.Lock()
@@ -37,8 +48,8 @@ def register() -> None:
 
     Call it before running a program that another process compiled.
 
-    OpenMP uses OMP_NUM_THREADS threads, or one for each processor in the affinity mask of the first call, which
-    taskset, containers' cpusets and Slurm set. It does not see a cgroup's quota of processor time.
+    OpenMP uses OMP_NUM_THREADS threads, or as many as `processors.usable` returns in the first call. It has read
+    these settings before if the process has loaded the system's libgomp.so.1 already.
 
     Raises:
         ImportError: oneDNN's or GNU OpenMP's shared library is missing.
@@ -56,7 +67,7 @@ def _library() -> ctypes.CDLL:
     try:
         # Not RTLD_GLOBAL, which would put this oneDNN in place of other libraries' own, PyTorch's for instance: our
         # library finds the one that is loaded already by its name.
-        _without_spinning(lambda: ctypes.CDLL(str(onednn.locate())))
+        _with_settings_of_openmp(lambda: ctypes.CDLL(str(onednn.locate())))
         library = ctypes.CDLL(importlib.util.find_spec("sidae_jax_native._convolution").origin)
     except OSError as error:
         raise ImportError(f"oneDNN cannot be loaded ({error}); it needs libgomp.so.1, GCC's OpenMP") from error
@@ -65,20 +76,25 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _without_spinning(load):
-    """Loads OpenMP with passive waiting, unless the user chose otherwise.
+def _with_settings_of_openmp(load):
+    """Loads OpenMP with passive waiting and as many threads as may run at once, unless the user chose otherwise.
 
     By default OpenMP's threads spin for milliseconds after each convolution. XLA's own threads, which compute the
-    operations between convolutions on the same cores, would have to share them with this. OpenMP reads the variable
-    only when it is loaded; it is removed afterwards, so that child processes keep their environment.
+    operations between convolutions on the same cores, would have to share them with this. And by default there is a
+    thread for each processor in the affinity mask, whatever the quota of processor time. OpenMP reads the variables
+    only when it is loaded; they are removed afterwards, so that child processes keep their environment.
     """
-    if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
-        return load()
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    settings = {}
+    if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
+        settings["OMP_WAIT_POLICY"] = "passive"
+    if "OMP_NUM_THREADS" not in os.environ:
+        settings["OMP_NUM_THREADS"] = str(processors.usable())
+    os.environ.update(settings)
     try:
         return load()
     finally:
-        del os.environ["OMP_WAIT_POLICY"]
+        for name in settings:
+            del os.environ[name]
 
 
 def cache_sizes() -> CacheSizes:
