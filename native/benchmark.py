@@ -30,7 +30,7 @@ CONVOLUTIONS = {  # (size, c, f, k, stride)
         (2, 256, 512, 3, 2),
         (1, 512, 512, 3, 1),
     ],
-    "CIFAR stem": [
+    "ResNet-18 with CIFAR stem": [
         (32, 3, 64, 3, 1),
         (32, 64, 64, 3, 1),
         (32, 64, 128, 3, 2),
@@ -45,8 +45,7 @@ TRANSPOSED = {"decoder": [(1, 512, 256), (2, 256, 128), (4, 128, 64), (8, 64, 64
 def main(n: int = 512) -> None:
     """Prints a table in Markdown."""
     columns = [f"{way}, {dtype}" for dtype in ("float32", "bfloat16") for way in ("XLA", "oneDNN")]
-    print(f"| {n} images, ms: forward with gradients | {' | '.join(columns)} |")
-    print("|---|---|---|---|---|", flush=True)
+    print(f"| {n} images, ms: forward with gradients | {' | '.join(columns)} |\n|---|---|---|---|---|", flush=True)
     for network, cases in CONVOLUTIONS.items():
         for size, c, f, k, stride in cases:
             shapes = (n, size, size, c), (k, k, c, f)

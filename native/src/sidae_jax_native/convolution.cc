@@ -52,6 +52,7 @@ void CheckShapes(const Problem& problem) {
   const int64_t size = kernel[0], stride = problem.stride, padding = problem.padding;
   Require(size >= 1 && kernel[1] == size, "the kernel must be square");
   Require(stride == 1 || stride == 2, "the stride must be 1 or 2");
+  Require(size > 1 || stride == 1, "a 1x1 kernel must have stride 1: with 2 oneDNN 3.2 writes past its memory");
   Require(padding >= 0 && padding < size, "the padding must be at least 0 and smaller than the kernel");
   Require(x[0] == y[0], "x and y must have the same number of images");
   Require(x[3] == kernel[2], "the channels of x must be the kernel's input channels");
