@@ -17,7 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["CacheSizes", "cache_sizes", "conv2d", "forward", "has_bfloat16", "input_gradient", "kernel_gradient", "register"]
+__all__ = [
+    "CacheSizes",
+    "cache_sizes",
+    "conv2d",
+    "forward",
+    "has_bfloat16",
+    "input_gradient",
+    "kernel_gradient",
+    "register",
+]
 
 _HANDLERS = ("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient")
 _registering = threading.Lock()
