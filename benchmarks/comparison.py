@@ -60,9 +60,7 @@ class Comparison:
         return {setting: plan.batch_size / min(turns) for setting, turns in times.items()}, failed
 
     def prepare(self, ours: Worker, precision: str) -> dict:
-        prepared = ours(
-            "prepare", batch_size=self.plan.batch_size, weights=self.files["weights"], precision=precision
-        )
+        prepared = ours("prepare", batch_size=self.plan.batch_size, weights=self.files["weights"], precision=precision)
         ours("ready", batch=self.files["batch"])
         return prepared
 

@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=512)
     parser.add_argument("--parts", default="", help="comma-separated; all by default")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a GPU that both see")
-    parser.add_argument("--precisions", default="", help=f"comma-separated, of {', '.join(PRECISIONS)}, and on CPUs fastest")
+    parser.add_argument("--precisions", default="", help="comma-separated; see above")
     parser.add_argument("--pytorch_python", default=sys.executable, help="the Python that has PyTorch")
     parser.add_argument("--output", help="write the figures to this JSON file")
     arguments = parser.parse_args()

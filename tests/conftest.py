@@ -1,5 +1,6 @@
 """Before JAX starts: fake devices, caches of the tests' own, shapes checked by jaxtyping. Then, shared fixtures."""
 
+import importlib.util
 import os
 import pathlib
 import socket
@@ -22,6 +23,7 @@ import pytest  # noqa: E402
 jaxtyping.install_import_hook("sidae_jax", "beartype.beartype").__enter__()
 
 from sidae_jax.data import prepare  # noqa: E402
+from sidae_jax.networks import conv_onednn  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,12 @@ def cache_folder(tmp_path, monkeypatch) -> pathlib.Path:
     """The package's cache, empty and of one test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "sidae_jax"
+
+
+@pytest.fixture(params=["XLA", "oneDNN"])
+def convolutions(request):
+    """A test with it runs twice: with XLA's convolutions, and with oneDNN's where the optional package is installed."""
+    if request.param == "oneDNN" and importlib.util.find_spec("sidae_jax_native") is None:
+        pytest.skip("sidae_jax_native is not installed: pip install ./native")
+    with conv_onednn.use(request.param == "oneDNN"):
+        yield

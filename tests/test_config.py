@@ -74,6 +74,7 @@ OUT_OF_RANGE = {
     "stem": ["imagnet", ""],
     "precision": ["bf16", "float16", ""],
     "input": ["ram"],
+    "native": ["yes", ""],
     "optimizer": ["adamw"],
     "schedule": ["linear"],
     "target": ["views"],

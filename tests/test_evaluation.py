@@ -26,8 +26,8 @@ from sidae_jax.runs import checkpoint
 
 KEYS = {
     *("step", "epoch", "method", "pretrain_seed", "protocol", "dataset", "train_split", "test_split"),
-    *("label_fraction", "seed", "precision", "native", "n_train", "n_test", "accuracy", "seconds", "labeled_rows_sha256"),
-    *("features", "probe"),
+    *("label_fraction", "seed", "precision", "native", "n_train", "n_test", "accuracy", "seconds"),
+    *("labeled_rows_sha256", "features", "probe"),
 }
 
 

@@ -58,6 +58,7 @@ def loss_of(params, graphdef, batch_stats, number):
     return loss, (metrics, nnx.state(method, nnx.BatchStat))
 
 
+@pytest.mark.usefixtures("convolutions")
 def test_each_network_forward(split):
     method = nnx.merge(*split, copy=True)
     features = method.encoder.backbone(image("x1.0"))
@@ -68,6 +69,7 @@ def test_each_network_forward(split):
     assert_close(method.decoder(z), GOLDEN["recon1"].transpose(0, 2, 3, 1), 3e-5)
 
 
+@pytest.mark.usefixtures("convolutions")
 def test_the_cifar_stem_forward():
     backbone = ResNet18(BackboneSettings("cifar", 4), rng=np.random.default_rng(0))
     graphdef, params, batch_stats = nnx.split(backbone, nnx.Param, nnx.BatchStat)
@@ -78,6 +80,7 @@ def test_the_cifar_stem_forward():
     assert_close(features, GOLDEN["cifar_features"], 1e-5)
 
 
+@pytest.mark.usefixtures("convolutions")
 def test_loss_and_gradients(split):
     graphdef, params, batch_stats = split
     gradient = jax.jit(jax.value_and_grad(loss_of, has_aux=True), static_argnums=(1, 3))
@@ -92,6 +95,7 @@ def test_loss_and_gradients(split):
         assert_close(found[name], wanted[name], 1e-4, name)
 
 
+@pytest.mark.usefixtures("convolutions")
 def test_three_sgd_steps_with_cosine_decay(split):
     graphdef, params, batch_stats = split
     optimizer, _ = make_optimizer(lr=0.03, momentum=0.9, weight_decay=5e-4, total_steps=10)

@@ -53,7 +53,7 @@ def conv_transpose2d(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c f"]
 def _onednn_is_faster(pixels, dtype=None):
     """Returns whether oneDNN is, for a convolution between maps of which the smaller has so many pixels.
 
-    On 2x2 maps its threads have too little to do for the price of its kernels' layout, but for convolutions in bfloat16.
+    Measured by native/benchmark.py; docs/performance.md has the table.
     """
     return pixels > _DENSE_PIXELS or (pixels == _DENSE_PIXELS and dtype == jnp.bfloat16)
 

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from sidae_jax.errors import UserError
 
 HINT = (
-    "sidae_jax_native is not installed: with it (pip install ./native in a checkout of sidae_jax) a step takes about two "
-    "thirds of the time on this CPU, and half of it with --config.precision=bfloat16"
+    "sidae_jax_native is not installed: with it (pip install ./native in a checkout of sidae_jax) steps take about two "
+    "thirds of the time on a CPU, and half of it with --config.precision=bfloat16 if the CPU has instructions for that"
 )
 
 # a part of the keys of JAX's caches, so that a function is traced again where the choice is another
@@ -40,7 +40,7 @@ def is_missing() -> bool:
 
 def _problem():
     if jax.default_backend() != "cpu":
-        return f"oneDNN's convolutions are for CPUs, and JAX runs on {jax.default_backend()} here: give JAX_PLATFORMS=cpu"
+        return f"oneDNN's convolutions are for CPUs, and this process runs on {jax.default_backend()}"
     if importlib.util.find_spec("sidae_jax_native") is None:
         return "the package sidae_jax_native is not installed: pip install ./native in a checkout of sidae_jax"
     try:

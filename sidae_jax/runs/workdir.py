@@ -159,8 +159,8 @@ class Workdir:
             write_text(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
             return
         before, now = self._before.get("versions", {}), versions(self.config)
-        names = sorted(before.keys() | now.keys())
-        changed = [f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}" for name in names if before.get(name) != now.get(name)]
+        pairs = {name: (before.get(name, "none"), now.get(name, "none")) for name in sorted(before.keys() | now.keys())}
+        changed = [f"{name} {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_]
         if changed:
             logging.warning(
                 "The run was started with other versions (%s): its last bits may differ.", ", ".join(changed)
