@@ -60,7 +60,7 @@ def measure(case: Case, dump: pathlib.Path | None) -> tuple[dict, list[Kernel]]:
         "data_set_copies": data_set_copies(text),
         "seconds_to_compile": seconds,
         "least_milliseconds": bound * 1e3,
-        "images_per_second": case.batch_size / bound,
+        "images_per_second": case.images / bound,
     }
     return figures, cost.costliest(40)
 

@@ -22,8 +22,9 @@ class BackboneSettings:
     width: channels of the first stage; 64 is ResNet-18, less is for tests.
     zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
-    precision: one of PRECISIONS, of the activations and products of the backbone and of all that follows it; see
-      networks/precision.py.
+    precision: one of PRECISIONS, of the activations and products of the backbone and of the networks that follow it in
+      pre-training and fine-tuning; see networks/precision.py. Probes on features have float32 activations in each of
+      them, and their products are full float32 in "float32" and XLA's default in the others.
     """
 
     stem: str = "imagenet"

@@ -1,5 +1,6 @@
 """What a report shows of a checkpoint: views of test images, their reconstructions, and features by t-SNE."""
 
+import functools
 import pathlib
 
 import jax
@@ -8,7 +9,7 @@ import rich.console
 import sklearn.manifold
 import threadpoolctl
 from flax import nnx
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
@@ -69,9 +70,15 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[
     """Returns x' for each x, or none (m = 0) if the method has no decoder."""
     if not hasattr(method, "reconstruct"):
         return x[:0]
-    graphdef, state = nnx.split(method)
+    return np.asarray(decoded(*nnx.split(method), x))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def decoded(graphdef: nnx.GraphDef, state: nnx.State, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    """Returns float32 reconstructions x', computed in the method's own precision."""
+    method = nnx.merge(graphdef, state)
     with products_in(method.encoder.backbone.precision):
-        return np.asarray(in_full(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x)))
+        return in_full(method.reconstruct(x))
 
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
