@@ -99,6 +99,7 @@ def validate(config: ConfigDict) -> None:
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
+    check(config, "size", config.size in settings.SIZES, f"one of {', '.join(map(str, settings.SIZES))}")
     one_of("native", config.native, settings.NATIVE)
     one_of("input", config.input, ("auto", "resident", "stream"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):

@@ -9,6 +9,7 @@ from typing import Any
 
 STEMS = ("imagenet", "cifar")
 TARGETS = ("image", "view")
+SIZES = (32, 64, 96, 128, 160, 192, 224)  # the decoder doubles its first map five times
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 NATIVE = ("auto", "on", "off")
 
@@ -19,6 +20,7 @@ class BackboneSettings:
 
     stem "imagenet": 7x7/2 convolution, BN, ReLU, 3x3/2 max pool; a 32x32 image becomes an 8x8 map.
     stem "cifar": 3x3/1 convolution, BN, ReLU; the map stays 32x32 (SimSiam's and SimCLR's CIFAR recipe).
+    size: height and width of the images that the networks take, one of SIZES.
     width: channels of the first stage; 64 is ResNet-18, less is for tests.
     zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
@@ -28,6 +30,7 @@ class BackboneSettings:
     """
 
     stem: str = "imagenet"
+    size: int = 32
     width: int = 64
     zero_init_residual: bool = False
     precision: str = "tensorfloat32"

@@ -75,6 +75,7 @@ OUT_OF_RANGE = {
     "precision": ["bf16", "float16", ""],
     "input": ["ram"],
     "native": ["yes", ""],
+    "size": [0, 31, 33, 48, 512],
     "optimizer": ["adamw"],
     "schedule": ["linear"],
     "target": ["views"],

@@ -66,7 +66,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     return path
 
 
-def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "m 32 32 3"]:
+def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n size size 3"]) -> Float[np.ndarray, "m size size 3"]:
     """Returns x' for each x, or none (m = 0) if the method has no decoder."""
     if not hasattr(method, "reconstruct"):
         return x[:0]
@@ -88,7 +88,7 @@ def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]
         return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
 
 
-def _pixels(x: Float[np.ndarray, "*n 32 32 3"], normalization: Normalization) -> UInt8[np.ndarray, "*n 32 32 3"]:
+def _pixels(x: Float[np.ndarray, "*shape"], normalization: Normalization) -> UInt8[np.ndarray, "*shape"]:
     """Returns the pixels of normalized images, clipped to 0..255."""
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)

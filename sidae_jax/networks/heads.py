@@ -88,11 +88,11 @@ class Encoder(nnx.Module):
         projector: type[nnx.Module] = Projector,
     ):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
-        self.precision = backbone.precision
+        self.size, self.precision = backbone.size, backbone.precision
         self.projector = projector(self.backbone.num_features, latent_dim, axis_name=axis_name, rng=rng)
 
     def __call__(
-        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+        self, x: Float[Array, "n size size 3"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n d"]:
         """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
         return self.projector(self.backbone(x, views, use_running_average), views, use_running_average)
@@ -105,7 +105,7 @@ class BareEncoder(nnx.Module):
         self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
 
     def __call__(
-        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+        self, x: Float[Array, "n size size 3"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n features"]:
         """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
         return self.backbone(x, views, use_running_average)

@@ -33,7 +33,7 @@ class ResNet18(nnx.Module):
                 channels = width * 2**stage
         self.blocks = nnx.List(blocks)
         self.num_features = channels
-        self.precision = settings.precision
+        self.size, self.precision = settings.size, settings.precision
 
     def __call__(
         self, x: Float[Array, "n h w 3"], views: int = 1, use_running_average: bool = False

@@ -36,6 +36,7 @@ def make_mapped_step(
         optimizer=optimizer,
         views=view_settings(config),
         normalization=normalization,
+        size=config.size,
         precision=config.precision,
     )
     if not resident:

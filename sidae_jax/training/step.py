@@ -40,7 +40,7 @@ class TrainState:
 class ImageBatch(NamedTuple):
     """The images of one step, 0..255, and their labels; -1 if an image has none."""
 
-    images: UInt8[Array, "n 32 32 3"]
+    images: UInt8[Array, "n size size 3"]
     labels: Int[Array, " n"]
 
 
@@ -53,18 +53,20 @@ def train_step(
     optimizer: optax.GradientTransformation,
     views: ViewSettings,
     normalization: Normalization,
+    size: int | None = None,
     precision: str = "tensorfloat32",
 ) -> tuple[TrainState, Metrics]:
     """Makes the views of one device's part of the batch and updates the state.
 
-    The random numbers of an example depend on the key, the step and the example's place in the global batch.
+    The random numbers of an example depend on the key, the step and the example's place in the global batch. The views
+    are of `size`, by default that of the images.
     """
     n = batch.images.shape[0]
     places = lax.axis_index(AXIS) * n + jnp.arange(n)
     view_keys = streams.example_keys(key, Stream.VIEWS, state.step, places)
     method_keys = streams.example_keys(key, Stream.METHOD, state.step, places)
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
-    x, x1, x2 = make_views(view_keys, batch.images, views, mean, std)
+    x, x1, x2 = make_views(view_keys, batch.images, views, mean, std, size)
     batch = Batch(x, x1, x2, batch.labels)
     return update(state, batch, method_keys, graphdef=graphdef, optimizer=optimizer, precision=precision)
 
