@@ -9,13 +9,15 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
-from sidae_jax.settings import BackboneSettings, ViewSettings
+from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
 # A run may be continued with other values of these keys. Only num_seeds affects the result, by rounding, since it
 # compiles a different program.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds")
+# Where the images lie. It may change too, since those of a run are compared by their SHA-256.
+PLACE_KEYS = ("data_dir", "images")
 
 
 def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
@@ -33,6 +35,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "method": method,
             "dataset": dataset,
             "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
+            **(_folder_keys() if dataset == FOLDER else {}),
             "train_split": "train",  # takes TFDS slices, such as train[:10%]
             "seed": 0,
             "num_seeds": 1,  # seed, seed + 1, ... in one program
@@ -58,12 +61,21 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
     return config
 
 
+def _folder_keys() -> dict[str, Any]:
+    return {**dataclasses.asdict(FolderSettings()), "images": placeholder(str)}
+
+
 def single_seeds(config: ConfigDict) -> list[ConfigDict]:
     """Returns a config with one seed for each of the config's `num_seeds` seeds."""
     singles = [config.copy_and_resolve_references() for _ in range(config.num_seeds)]
     for i, single in enumerate(singles):
         single.update(seed=config.seed + i, num_seeds=1)
     return singles
+
+
+def folder_settings(config: ConfigDict) -> FolderSettings | None:
+    """Returns the keys of a config that say which folder of images it is on, or None if it is on none."""
+    return _from_keys(FolderSettings, config) if config.dataset == FOLDER else None
 
 
 def backbone_settings(config: ConfigDict) -> BackboneSettings:
@@ -95,7 +107,13 @@ def validate(config: ConfigDict) -> None:
             "or give a pre-training's, such as --config=configs/cifar10.py"
         )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
-    check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
+    dataset = config.get("dataset", "")
+    example = "folder" if dataset == FOLDER else "cifar10"
+    check_keys(config, pretraining(method, dataset), f"pre-training by {method}", f"configs/{example}.py:{method}")
+    if dataset == FOLDER:
+        if config.images is None:
+            raise UserError("config.images is missing: give the folder of your images, --config.images=DIR")
+        check_folder(config)
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
     one_of("input", config.input, ("auto", "resident", "stream"))
@@ -144,6 +162,14 @@ def _validate_views(config):
     check(config, "views.crop_scale", config.views.crop_scale[1] <= 1, "at most 1, the whole image")
     low, high = config.views.crop_ratio
     check(config, "views.crop_ratio", low <= 1 <= high, "a range that holds 1, the images being square")
+
+
+def check_folder(config: ConfigDict) -> None:
+    """Raises UserError if a key of a folder of images has a value out of its range; None, an evaluation's, is in it."""
+    if config.test_share is not None:
+        check(config, "test_share", 0 <= config.test_share < 1, "at least 0 and below 1")
+    if config.on_damage is not None:
+        one_of("on_damage", config.on_damage, ON_DAMAGE)
 
 
 def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
