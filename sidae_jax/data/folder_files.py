@@ -37,7 +37,7 @@ class Layout(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def find(root: str) -> list[ImageFile]:
+def find(root: str | os.PathLike) -> list[ImageFile]:
     """Returns all files below a folder, sorted by the bytes of their names.
 
     Names that begin with a dot are ignored, files and folders. Links to files in the folder are followed; links to

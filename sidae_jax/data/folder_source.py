@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from absl import logging
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from sidae_jax import array_cache, files, grown_arrays
 from sidae_jax.data import decode, decoding, folder_files, splits
@@ -120,6 +120,8 @@ class FolderSource:
                 raise
             except UnidentifiedImageError:
                 damage.append([file.name, f"is no image in one of {', '.join(decode.FORMATS)}"])
+            except Image.DecompressionBombError:
+                damage.append([file.name, f"has more pixels than {Image.MAX_IMAGE_PIXELS}, PIL's limit"])
             except Exception as error:  # PIL raises any kind for a damaged image
                 damage.append([file.name, one_line(error) or type(error).__name__])
         return Part(first + len(block_files), {"images": np.concatenate(images)}, damage)
