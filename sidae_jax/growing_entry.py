@@ -54,19 +54,18 @@ class GrowingEntry:
         """Opens and locks the files, or returns None after another process has finished. Raises OSError."""
         folder, path = entry.stem.parent, entry.path("parts.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
-        journal = path.open("a+b")
+        growing = cls(entry, rows, path.open("a+b"))
         try:
-            if not _lock(journal, path):
-                journal.close()
+            if not _lock(growing._journal, path):
+                growing._close()
                 return None
-            growing = cls(entry, rows, journal)
             growing._open_files()
             missing = num_items * sum(map(row_bytes, rows.values())) - sum(map(_size, growing._files.values()))
             if missing > shutil.disk_usage(folder).free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return growing
         except BaseException:
-            journal.close()
+            growing._close()
             raise
 
     def _open_files(self) -> None:
@@ -103,6 +102,9 @@ class GrowingEntry:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for file in (*self._files.values(), self._journal):
             with contextlib.suppress(OSError):  # a full disk, which `append` has told already
                 file.close()  # which unlocks
