@@ -61,8 +61,8 @@ def unreadable(builder: tfds.core.DatasetBuilder, error: Exception) -> UserError
     )
 
 
-def is_image(feature: tfds.features.FeatureConnector) -> bool:
-    """Returns whether a feature is an encoded image."""
+def is_image(feature: tfds.features.FeatureConnector | None) -> bool:
+    """Returns whether a feature is there and is an encoded image."""
     return isinstance(feature, tfds.features.Image)
 
 

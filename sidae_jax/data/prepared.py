@@ -30,7 +30,7 @@ def folder_of(dataset: str, data_dir: str | os.PathLike, known: Iterable[str]) -
     if found := [folder for other, folder in folders if other == full_name and wanted in ("", folder.name)]:
         return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")])
     names = [*known, FOLDER, *there]
-    near = nearest(name, names)
+    near = configs[0] if configs else nearest(name, names)
     raise UserError(
         f"dataset={dataset!r} is unknown: give one of {', '.join([*known, FOLDER])} or one that lies prepared in "
         f"{data_dir} ({', '.join(there) or 'no other does'}){f'; did you mean {near}?' if near else ''}"
