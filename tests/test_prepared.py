@@ -119,7 +119,7 @@ def test_a_name_is_checked_without_reading_the_data(tmp_path, monkeypatch):
 
 def test_a_data_set_that_has_no_images_is_told(tmp_path):
     prepare(tmp_path, "words", ["train"], image=False)
-    with pytest.raises(UserError, match=r"'words' lies prepared in \S+ but has no feature `image` .*number, label"):
+    with pytest.raises(UserError, match=r"'words' lies prepared in \S+ but has no feature `image` .*label, number"):
         load("words", "train", str(tmp_path))
 
 
