@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import UInt8
 
+_PIXELS_AT_ONCE = 4096 * 32 * 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
@@ -20,8 +22,9 @@ def measure(images: UInt8[np.ndarray, "n h w 3"]) -> Normalization:
     A channel without variation gets standard deviation 1.
     """
     total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
-    for start in range(0, len(images), 4096):  # bounds the memory of the copies below
-        pixels = images[start : start + 4096].astype(np.uint32)
+    at_once = max(1, _PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), at_once):  # bounds the memory of the copies below
+        pixels = images[start : start + at_once].astype(np.uint32)
         total += pixels.sum((0, 1, 2), dtype=np.uint64)
         squares += (pixels * pixels).sum((0, 1, 2), dtype=np.uint64)
     count = images[..., 0].size
