@@ -3,8 +3,8 @@
 python benchmarks/memory_of_data.py --folder=DIR [--counts=10000,100000] [--size=96] [--steps=200]
 
 Makes DIR/images-COUNT of JPEG files of size x size pixels: 1,000 different ones; the others are hard links to them, but
-found, read and decoded as any file is. The cache lies in DIR/cache. For each count a process decodes the folder into the
-cache and another streams batches of 512 from it to the device, at random rows as a training does. Both print
+found, read and decoded as any file is. The cache lies in DIR/cache. For each count a process decodes the folder into it
+and another streams batches of 512 from it to the device, at random rows as a training does. Both print
 
 * anonymous: the peak of RssAnon, memory of the process's own, which has to fit into the machine;
 * file: the peak of RssFile, which counts pages of the memory-mapped array that were touched. They are the page cache's:

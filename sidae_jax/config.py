@@ -48,7 +48,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "weight_decay": 5e-4,
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
-            "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident if it fits
+            "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -116,14 +116,13 @@ def validate(config: ConfigDict) -> None:
         check_folder(config)
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
-    one_of("input", config.input, ("auto", "resident", "stream"))
+    one_of("input", config.input, ("auto", "resident", "stream", "decode"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
-    check(
-        config, "input", config.input != "stream" or config.num_seeds == 1, "auto or resident when num_seeds is above 1"
-    )
+    several_seeds_can = config.input in ("auto", "resident") or config.num_seeds == 1
+    check(config, "input", several_seeds_can, "auto or resident when num_seeds is above 1")
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
     check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
     check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")

@@ -199,13 +199,13 @@ def test_classes_of_another_split_do_not_decode_this_one_again(tmp_path, decoded
 
 def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
     paths = write_digits(tmp_path / "digits", 20)
-    real = decoding.decode_blocks
+    real = decoding.in_threads
 
     def late(*arguments):
         os.utime(paths[7], ns=(0, 1))
         return real(*arguments)
 
-    monkeypatch.setattr(decoding, "decode_blocks", late)
+    monkeypatch.setattr(decoding, "in_threads", late)
     with pytest.raises(UserError, match=rf"{paths[7].name} changes while it is read: start again"):
         images_of(tmp_path / "digits", test_share=0.0)
 

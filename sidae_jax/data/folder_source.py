@@ -15,9 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from sidae_jax import array_cache, files, grown_arrays
 from sidae_jax.data import decode, decoding, folder_files, splits
+from sidae_jax.data.encoded import EncodedImages
 from sidae_jax.data.folder_files import ImageFile, Split
 from sidae_jax.errors import UserError, one_line
-from sidae_jax.growing_entry import Part
+from sidae_jax.growing_entry import Part, no_rows
 from sidae_jax.settings import FolderSettings
 
 _MOST_BYTES = 1 << 29  # of a file
@@ -32,14 +33,17 @@ class FolderSource:
       class_names: the names of its classes' folders, sorted; none if it is flat.
     """
 
-    def __init__(self, settings: FolderSettings, size: int):
+    def __init__(self, settings: FolderSettings, size: int, encoded: bool = False):
         """Finds the files of a folder; its images become squares of side `size`.
+
+        encoded: whether they stay encoded and are decoded when they are read.
 
         Raises:
           UserError: the folder is not there or cannot be read, or holds no file.
         """
         self._settings = settings
         self._size = size
+        self._kept = decoding.SUMS if encoded else decoding.pixels(size)
         self.name = f"the folder config.images={settings.images}"
         self._root = _existing_folder(settings.images)
         try:
@@ -55,7 +59,7 @@ class FolderSource:
                 "or without"
             )
         self._splits, self.class_names = folder_files.arrange(found, settings.test_share)
-        self._decoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._decoded: dict[str, tuple[np.ndarray | EncodedImages, np.ndarray]] = {}
 
     def counts(self, named: Sequence[str]) -> Mapping[str, int]:
         """Returns the number of files of each split; of those named only the images, which are decoded for it."""
@@ -64,7 +68,7 @@ class FolderSource:
             counts[name] = len(self.whole_split(name)[0])
         return counts
 
-    def whole_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def whole_split(self, split: str) -> tuple[np.ndarray | EncodedImages, np.ndarray]:
         """Returns the images and labels of a split, from the cache if it has them; see `source.Images`.
 
         Raises:
@@ -74,7 +78,7 @@ class FolderSource:
             self._decoded[split] = self._decode(split)
         return self._decoded[split]
 
-    def _decode(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _decode(self, name: str) -> tuple[np.ndarray | EncodedImages, np.ndarray]:
         split = self._splits[name]
         if self._settings.on_damage == "refuse":  # what is seen without decoding, first
             self._tell(name, [[file.name, file.problem] for file in split.files if file.problem])
@@ -88,17 +92,23 @@ class FolderSource:
         arrays, damage = grown_arrays.load_or_grow(
             array_cache.user_folder(),
             self._entry_name(name),
-            {"images": ((self._size, self._size, 3), np.uint8)},
-            made_from,
+            {self._kept.name: self._kept.row},
+            made_from | {"kept": self._kept.name},
             len(split.files),
             lambda start: self._parts(name, split, start),
         )
         self._tell(name, damage)
         damaged = {file for file, _ in damage}
-        pairs = zip(*split, strict=True)
-        labels = np.array([label for file, label in pairs if file.name not in damaged], np.int32)
+        intact = [item for item, file in enumerate(split.files) if file.name not in damaged]
+        labels = np.array(split.labels, np.int32)[intact]
         labels.flags.writeable = False
-        return arrays["images"], labels
+        if self._kept.name == "images":
+            return arrays["images"], labels
+
+        def read(item: int) -> bytes:
+            return self._read(split.files[item])
+
+        return EncodedImages(read, np.array(intact, np.int64), arrays["sums"], self._size, made_from), labels
 
     def _entry_name(self, split: str) -> str:
         folder = re.sub(r"[^\w.-]", "_", os.path.basename(self._root))
@@ -107,15 +117,15 @@ class FolderSource:
     def _parts(self, name: str, split: Split, start: int) -> Iterator[Part]:
         starts = range(start, len(split.files), decoding.BLOCK)
         blocks = ((first, split.files[first : first + decoding.BLOCK]) for first in starts)
-        parts = decoding.decode_blocks(self._decode_block, blocks)
+        parts = decoding.in_threads(self._decode_block, blocks)
         return decoding.with_progress(parts, start, len(split.files), f"{self._root} {name}")
 
     def _decode_block(self, block: tuple[int, list[ImageFile]]) -> Part:
         first, block_files = block
-        images, damage = [np.empty((0, self._size, self._size, 3), np.uint8)], []
+        rows, damage = [no_rows(self._kept.row)], []
         for file in block_files:
             try:
-                images.append(decode.decode_image(self._read(file), self._size)[None])
+                rows.append(self._kept.of(decode.decode_image(self._read(file), self._size))[None])
             except UserError:
                 raise
             except UnidentifiedImageError:
@@ -124,7 +134,7 @@ class FolderSource:
                 damage.append([file.name, f"has more pixels than {Image.MAX_IMAGE_PIXELS}, PIL's limit"])
             except Exception as error:  # PIL raises any kind for a damaged image
                 damage.append([file.name, one_line(error) or type(error).__name__])
-        return Part(first + len(block_files), {"images": np.concatenate(images)}, damage)
+        return Part(first + len(block_files), {self._kept.name: np.concatenate(rows)}, damage)
 
     def _read(self, file: ImageFile) -> bytes:
         """Returns the content of a file. Raises ValueError or OSError if it cannot be used."""

@@ -3,13 +3,14 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from sidae_jax.data import prepared, splits
+from sidae_jax.data.encoded import EncodedImages
 from sidae_jax.errors import UserError
 from sidae_jax.settings import FOLDER, FolderSettings
 
@@ -22,13 +23,14 @@ class Images:
 
     Attributes:
       images: uint8 [n, size, size, 3], 0..255, read-only; memory-mapped from the cache, so that a process
-        holds only the pages it touches. Sums of splits ("train+test") are copied into memory.
+        holds only the pages it touches. Sums of splits ("train+test") are copied into memory. Or, as `load`
+        was asked, an `EncodedImages`, which decodes the rows that are read.
       labels: int32 [n], 0..num_classes-1; -1 for an image without a label (stl10 "unlabelled", a flat folder).
       class_names: the names of the data set's classes, in the order of the labels; all of them, even
         if this slice misses some. None if the data set has no labels.
     """
 
-    images: UInt8[np.ndarray, "n size size 3"]
+    images: UInt8[np.ndarray, "n size size 3"] | EncodedImages
     labels: Int32[np.ndarray, " n"]
     class_names: tuple[str, ...]
 
@@ -43,8 +45,14 @@ class Images:
         The bytes hashed are the shape as text ("10240,32,32,3\n"), the pixels in C order, and the
         labels as little-endian int32, so the value is the same on every machine.
         """
+        if isinstance(self.images, EncodedImages):
+            return self.images.cached_sha256(self.labels, lambda: self._sha256_of(self.images.blocks()))
+        return self._sha256_of([self.images])
+
+    def _sha256_of(self, blocks: Iterable[np.ndarray]) -> str:
         digest = hashlib.sha256((",".join(map(str, self.images.shape)) + "\n").encode())
-        digest.update(np.ascontiguousarray(self.images))
+        for block in blocks:
+            digest.update(np.ascontiguousarray(block))
         digest.update(np.ascontiguousarray(self.labels, dtype="<i4"))
         return digest.hexdigest()
 
@@ -59,12 +67,18 @@ class Source(Protocol):
     def counts(self, named: Sequence[str]) -> Mapping[str, int]:
         """Returns the number of images of each split, which has to be exact for those that are named."""
 
-    def whole_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def whole_split(self, split: str) -> tuple[np.ndarray | EncodedImages, np.ndarray]:
         """Returns images and labels."""
 
 
 def load(
-    dataset: str, split: str, data_dir: str | None = None, *, folder: FolderSettings | None = None, size: int = 32
+    dataset: str,
+    split: str,
+    data_dir: str | None = None,
+    *,
+    folder: FolderSettings | None = None,
+    size: int = 32,
+    encoded: bool = False,
 ) -> Images:
     """Loads a data set's split, preparing it with TFDS and decoding it on first use.
 
@@ -80,6 +94,8 @@ def load(
       folder: which images "folder" means.
       size: the side of the images returned, in pixels; see `decode.decode_image` for what happens to others. To keep
         more than views of `size` show, give the `store_size` of the pre-training.
+      encoded: whether the images are decoded when they are read and not stored decoded, one split at a time. They are
+        decoded twice on first use all the same, for what depends on all of them: damage and normalization, SHA-256.
 
     Returns:
       The images of that slice; see `Images`.
@@ -88,13 +104,15 @@ def load(
       UserError: an unknown data set or split, an empty slice, a folder that is not there or cannot be
         read or written, damaged images, or data that is neither prepared nor can be downloaded.
     """
-    source = _open(dataset, data_dir, folder, size)
+    source = _open(dataset, data_dir, folder, size, encoded)
     parts = []
     for name, start, stop in splits.parse(split, source.counts(splits.named(split)), source.name):
         images, labels = source.whole_split(name)
         parts.append((images[start:stop], labels[start:stop]))
     if len(parts) == 1:
         ((images, labels),) = parts
+    elif encoded:
+        raise UserError(f"config.input=decode cannot read a sum of splits, such as {split!r}: give a single split")
     else:
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         images.flags.writeable = labels.flags.writeable = False
@@ -108,18 +126,18 @@ def check_name(dataset: str, data_dir: str | None) -> None:
         prepared.folder_of(dataset, os.path.expanduser(data_dir or default), DATASETS)
 
 
-def _open(dataset: str, data_dir: str | None, folder: FolderSettings | None, size: int) -> Source:
+def _open(dataset: str, data_dir: str | None, folder: FolderSettings | None, size: int, encoded: bool) -> Source:
     if dataset == FOLDER:
         from sidae_jax.data.folder_source import FolderSource
 
-        return FolderSource(folder or FolderSettings(), size)
+        return FolderSource(folder or FolderSettings(), size, encoded)
     if data_dir is not None:
         data_dir = _existing_folder("--config.data_dir", data_dir)
     elif default := os.environ.get("TFDS_DATA_DIR"):
         _existing_folder("TFDS_DATA_DIR", default)
     from sidae_jax.data.tfds_source import TfdsSource  # imports TFDS, which takes most of a second
 
-    return TfdsSource(dataset, data_dir, size)
+    return TfdsSource(dataset, data_dir, size, encoded)
 
 
 def _existing_folder(key: str, data_dir: str) -> str:

@@ -65,7 +65,13 @@ def _open_files(
         configs = {exit_stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
     workdirs = [exit_stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
     devices = mesh.data_mesh(config.batch_size)
-    images = data.load(config.dataset, config.train_split, config.data_dir, folder=folder_settings(config))
+    images = data.load(
+        config.dataset,
+        config.train_split,
+        config.data_dir,
+        folder=folder_settings(config),
+        encoded=config.input == "decode",
+    )
     sha256 = images.sha256()
     for each in workdirs:
         each.check_images(sha256)
