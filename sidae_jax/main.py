@@ -43,6 +43,8 @@ def main(load: Callable[[], ConfigDict]) -> None:
     def load_checked() -> tuple[ConfigDict, str]:
         config = load()
         validate(config)
+        if "images" in config:  # as evaluations find it, wherever they start
+            config.images = os.path.abspath(os.path.expanduser(config.images))
         return config, _WORKDIR.value or str(_default_workdir(config))
 
     several = _COORDINATOR.value is not None or _DISTRIBUTED.value

@@ -12,6 +12,8 @@ TARGETS = ("image", "view")
 SIZES = (32, 64, 96, 128, 160, 192, 224)  # the decoder doubles its first map five times
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 NATIVE = ("auto", "on", "off")
+FOLDER = "folder"  # the data set that is a folder of the user's images
+ON_DAMAGE = ("refuse", "skip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,23 @@ class BackboneSettings:
     width: int = 64
     zero_init_residual: bool = False
     precision: str = "tensorfloat32"
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSettings:
+    """The keys of the data set "folder".
+
+    images: a folder of images, with or without a folder for each class, and with or without train/ and test/ above.
+    test_share: how much of "train" is "test" where there is no folder test/ or val/, in [0, 1).
+    on_damage: one of ON_DAMAGE, what is done with files that cannot be decoded.
+    """
+
+    images: str | None = None
+    test_share: float = 0.1
+    on_damage: str = "refuse"
+
+
+FOLDER_KEYS = tuple(field.name for field in dataclasses.fields(FolderSettings))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
-from sidae_jax.config import view_settings
+from sidae_jax.config import folder_settings, view_settings
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
@@ -37,7 +37,9 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         metadata = checkpoints.metadata(step)
         method = backbones.restore_method(checkpoints, step)
     pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)
-    test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
+    data_dir = config.data_dir or pretraining.data_dir
+    folder_of_images = folder_settings(pretraining)
+    test = data.load(pretraining.dataset, config.test_split, data_dir, folder=folder_of_images, size=pretraining.size)
     if len(test.images) < _SHOWN:
         raise UserError(
             f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one "
@@ -59,7 +61,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalization),
         tsne=_project(features),
         labels=np.asarray(test.labels[:_PROJECTED]),
-        class_names=np.array(test.class_names),
+        class_names=np.array(test.class_names, np.str_),
     )
     path = open_folder(folder, "eval") / picture_file.NAME
     picture_file.write(path, pictures)

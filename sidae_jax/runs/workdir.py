@@ -15,7 +15,7 @@ from typing import IO, Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import FREE_KEYS, flat, plain
+from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
 from sidae_jax.runs.old_names import modern
@@ -124,7 +124,8 @@ class Workdir:
                 f"(git revision {before.get('git_revision')}), or give another --workdir to start a new run"
             )
         new = flat(plain(self.config))
-        differing = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k) and k not in FREE_KEYS)
+        compared = (old.keys() | new.keys()) - {*FREE_KEYS, *PLACE_KEYS}
+        differing = sorted(key for key in compared if old.get(key) != new.get(key))
         if differing:
             changes = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in differing)
             raise UserError(
@@ -136,9 +137,10 @@ class Workdir:
     def check_images(self, sha256: str) -> None:
         """Raises UserError if the run that is here was started on other images."""
         if self._before is not None and sha256 != self._before["data_sha256"]:
+            key = "images" if "images" in self.config else "data_dir"
             raise UserError(
                 f"--workdir={self.folder} holds a run on other images: {self.config.dataset} {self.config.train_split} "
-                f"now has sha256 {sha256[:12]}, it had {self._before['data_sha256'][:12]}; give the --config.data_dir "
+                f"now has sha256 {sha256[:12]}, it had {self._before['data_sha256'][:12]}; give the --config.{key} "
                 "it was started with, or another --workdir"
             )
 

@@ -106,7 +106,7 @@ def stream_batches(
 ) -> Iterator[tuple[int, ImageBatch]]:
     """Yields a call for each step from `start` to `end`.
 
-    Each process reads its own rows from the decoded data on disk, some batches ahead of the step.
+    Each process reads its own rows from the decoded data on disk, some batches ahead of the step, or decodes them.
     """
     mine = process_rows(batch_size)
     send = functools.partial(jax.make_array_from_process_local_data, jax.sharding.NamedSharding(mesh, P(AXIS)))
@@ -114,6 +114,7 @@ def stream_batches(
     def read(rows: Int[np.ndarray, " batch"]) -> tuple[np.ndarray, np.ndarray]:
         return data.images[rows[mine]], data.labels[rows[mine]]
 
-    ahead = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+    threads = 4 if isinstance(data.images, np.ndarray) else min(16, os.cpu_count() or 1)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     for images, labels in order[start:end].map(read).to_iter_dataset(ahead):
         yield 1, ImageBatch(send(images), send(labels))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, files, mesh, processes
-from sidae_jax.config import flat, plain, single_seeds
+from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds
 from sidae_jax.errors import UserError
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
@@ -77,7 +77,14 @@ def _open_files(
         configs = {exit_stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
     workdirs = [exit_stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
     devices = mesh.data_mesh(config.batch_size)
-    images = data.load(config.dataset, config.train_split, config.data_dir)
+    images = data.load(
+        config.dataset,
+        config.train_split,
+        config.data_dir,
+        folder=folder_settings(config),
+        size=config.store_size or config.size,
+        encoded=config.input == "decode",
+    )
     sha256 = images.sha256()
     for each in workdirs:
         each.check_images(sha256)
@@ -116,7 +123,7 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
                 "machines share"
             )
 
-    facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key != "data_dir"}
+    facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key not in PLACE_KEYS}
     facts |= {f"the version of {name}": version for name, version in versions(config).items()}
     facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
     processes.check_agreement(facts)
