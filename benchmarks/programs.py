@@ -32,7 +32,7 @@ class Case:
     """A program to compile: one of PROGRAMS, for a method in a precision, on a target.
 
     resident, stream: the whole step of training on either input; seeds: the resident step of SEEDS seeds; update: the
-    step on ready views; features: the evaluation's forward pass.
+    step on ready views; features: the evaluation's forward pass. The images are of size x size pixels.
     """
 
     target: str
@@ -40,11 +40,12 @@ class Case:
     method: str
     precision: str
     batch_size: int
+    size: int = 32
 
     @property
     def name(self) -> str:
         """A name for files."""
-        return re.sub(r"\W+", "_", f"{self.target}-{self.program}-{self.method}-{self.precision}")
+        return re.sub(r"\W+", "_", f"{self.target}-{self.program}-{self.method}-{self.precision}-{self.size}")
 
     @property
     def images(self) -> int:
@@ -61,7 +62,8 @@ def compiled(case: Case) -> jax.stages.Compiled:
 
 
 def _settings(case):
-    return config.pretraining(case.method, "cifar10", batch_size=case.batch_size, precision=case.precision)
+    chosen = {"batch_size": case.batch_size, "precision": case.precision, "size": case.size}
+    return config.pretraining(case.method, "cifar10", **chosen)
 
 
 def _arguments(tree, devices: Mesh):
@@ -99,7 +101,7 @@ def _resident(case, devices, num_seeds=1):
     spec = resident_spec(num_seeds)
     order = (*([num_seeds] if num_seeds > 1 else []), IMAGES // case.batch_size, case.batch_size)
     batch = ResidentBatch(
-        _shape(devices, (IMAGES, 32 * 32 * 3), np.uint8, spec.images),
+        _shape(devices, (IMAGES, case.size * case.size * 3), np.uint8, spec.images),
         _shape(devices, (IMAGES,), np.int32, spec.labels),
         _shape(devices, order, np.int32, spec.order),
         _shape(devices, (), np.int32),
@@ -109,7 +111,7 @@ def _resident(case, devices, num_seeds=1):
 
 def _stream(case, devices):
     rows = P(mesh.AXIS)
-    images = _shape(devices, (case.batch_size, 32, 32, 3), np.uint8, rows)
+    images = _shape(devices, (case.batch_size, case.size, case.size, 3), np.uint8, rows)
     return _step(case, devices, step.ImageBatch(images, _shape(devices, (case.batch_size,), np.int32, rows)))
 
 
@@ -119,7 +121,7 @@ def _update(case, devices):
     # the views are ready, so the step's key, from which they would be drawn, is not used
     mapped = step.data_parallel(lambda state, inputs, _: update(state, *inputs), devices)
     rows = P(mesh.AXIS)
-    image = _shape(devices, (case.batch_size, 32, 32, 3), np.float32, rows)
+    image = _shape(devices, (case.batch_size, case.size, case.size, 3), np.float32, rows)
     batch = Batch(image, image, image, _shape(devices, (case.batch_size,), np.int32, rows))
     keys = jax.ShapeDtypeStruct((case.batch_size,), jax.random.key(0).dtype, sharding=NamedSharding(devices, rows))
     return mapped, (_arguments(state, devices), (batch, keys), _key(devices))
@@ -129,7 +131,7 @@ def _features(case, devices):
     encoder = make_method(_settings(case), None).encoder.backbone
     graphdef, state = nnx.split(encoder)
     forward = jax.jit(lambda state, images: backbone.forward(graphdef, _NORMALIZATION, state, images))
-    images = _shape(devices, (case.batch_size, 32, 32, 3), np.uint8, P(mesh.AXIS))
+    images = _shape(devices, (case.batch_size, case.size, case.size, 3), np.uint8, P(mesh.AXIS))
     return forward, (_arguments(state, devices), images)
 
 
