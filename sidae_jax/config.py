@@ -9,6 +9,7 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
+from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import BackboneSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
@@ -97,6 +98,7 @@ def validate(config: ConfigDict) -> None:
         )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
+    one_of("backbone", config.backbone, BACKBONES)
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
     one_of("native", config.native, settings.NATIVE)

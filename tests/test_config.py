@@ -71,6 +71,7 @@ def test_the_papers_settings():
 INF, NAN = float("inf"), float("nan")
 OUT_OF_RANGE = {
     "method": ["simsam", None],
+    "backbone": ["resnet", ""],
     "stem": ["imagnet", ""],
     "precision": ["bf16", "float16", ""],
     "input": ["ram"],
@@ -184,7 +185,7 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
     with pytest.raises(UserError, match=r"config.target is not a key of pre-training by simsiam.*cifar10.py:simsiam"):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
     with pytest.raises(
-        UserError, match=r"config.batch_size is not a key of an evaluation by linear.*configs/linear_eval.py"
+        UserError, match=r"config.backbone is not a key of an evaluation by linear.*configs/linear_eval.py"
     ):
         evaluation_config.validate(pretraining("sidae", "digits"))
 

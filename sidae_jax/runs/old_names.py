@@ -9,7 +9,8 @@ _NEW_NAMES = {
 }
 # Of each kind of settings, a key that only this kind has, and what held before there was a key for it.
 _BEFORE = {
-    "zero_init_residual": {"precision": "tensorfloat32", "native": "off"},  # the settings of a run
+    # the settings of a run
+    "zero_init_residual": {"precision": "tensorfloat32", "native": "off", "backbone": "resnet18"},
     "labeled_rows_sha256": {"precision": "tensorfloat32"},  # the record of an evaluation
 }
 
