@@ -21,8 +21,8 @@ def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
     Raises:
       UserError: there is no such run or checkpoint, it is corrupt, or the images are of another shape or dtype.
     """
-    from sidae_jax.evaluation import pretrained  # imports JAX
-    from sidae_jax.evaluation.backbone import restore_backbone
+    from sidae_jax.evaluation.backbone import restore_backbone  # imports JAX
+    from sidae_jax.runs import pretrained
     from sidae_jax.runs.checkpoint import Checkpoints
 
     with Checkpoints(pretrained.run_folder(run, "run"), read_only=True) as checkpoints:

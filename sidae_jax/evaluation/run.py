@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import online_probe, pretrained, results
+from sidae_jax.evaluation import online_probe, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.feature_cache import cached_features
@@ -20,7 +20,7 @@ from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, tas
 from sidae_jax.files import open_folder
 from sidae_jax.networks import conv_onednn
 from sidae_jax.networks.precision import products_in
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
 
 _SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)

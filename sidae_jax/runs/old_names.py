@@ -10,7 +10,12 @@ _NEW_NAMES = {
 # Of each kind of settings, a key that only this kind has, and what held before there was a key for it.
 _BEFORE = {
     # the settings of a run
-    "zero_init_residual": {"precision": "tensorfloat32", "native": "off", "backbone": "resnet18"},
+    "zero_init_residual": {
+        "precision": "tensorfloat32",
+        "native": "off",
+        "backbone": "resnet18",
+        "accumulate": 1,
+    },
     "labeled_rows_sha256": {"precision": "tensorfloat32"},  # the record of an evaluation
 }
 

@@ -37,6 +37,7 @@ def make_mapped_step(
         views=view_settings(config),
         normalization=normalization,
         precision=config.precision,
+        accumulate=config.accumulate,
     )
     if not resident:
         return data_parallel(step, mesh)
