@@ -17,6 +17,9 @@ from sidae_jax.training import step
 from sidae_jax.training.train import train
 from sidae_jax.training.warm_start import WarmStart
 
+# After the first error orbax closes the event loop in which its other reads are still to report.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
+
 TINY = {"width": 4, "d_hid": 32, "batch_size": 32, "epochs": 2, "train_split": "train[:64]", "checkpoint_every": 1}
 OF_BACKBONE = ("params.encoder.backbone.", "batch_stats.encoder.backbone.")
 
@@ -90,10 +93,7 @@ def test_an_encoder_of_another_kind_is_refused_naming_both(source, changes, thei
         ("sourse", r"init_from=\S+/sourse does not exist or is no folder: did you mean \S+/source\?"),
         ("source/checkpoints/5", r"init_from=\S+/5 is not saved: give one of 4, 8 in \S+/source/checkpoints"),
         ("encoder.npz", r"init_from=\S+/encoder.npz is a file: give the folder of a run, or of a checkpoint in it"),
-        (
-            "",
-            r"has no folder checkpoints: give the folder of one of the runs in it, such as --config.init_from=\S+/source",
-        ),
+        ("", r"has no folder checkpoints: give the folder of one of the runs in it, such as \S+init_from=\S+/source"),
     ],
 )
 def test_what_is_no_run_is_refused(source, init_from, says):
@@ -105,7 +105,7 @@ def test_what_is_no_run_is_refused(source, init_from, says):
 def test_a_corrupt_checkpoint_is_refused(source):
     files = [path for path in (source / "checkpoints" / "8" / "state").rglob("*") if path.is_file()]
     largest = max(files, key=lambda path: path.stat().st_size)
-    largest.write_bytes(largest.read_bytes()[:-100])
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
     with pytest.raises(UserError, match=f"{source}/checkpoints/8"):
         started(settings(source))
 
