@@ -9,6 +9,7 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
+from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
@@ -41,6 +42,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "num_seeds": 1,  # seed, seed + 1, ... in one program
             "epochs": 200,
             "batch_size": 512,  # of all devices together
+            "accumulate": 1,  # parts of a batch, one after another, whose gradients are averaged
             "optimizer": "sgd",  # or adam
             "schedule": "cosine",  # of the learning rate, to 0; or constant
             "lr": 0.03,  # not scaled by the batch size
@@ -49,6 +51,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
             "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
+            "init_from": placeholder(str),  # a run whose backbone this one starts from; None: from initial values
             "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
             "store_size": placeholder(int),  # of the images that views are cropped from, in pixels; None: size
             **dataclasses.asdict(BackboneSettings()),
@@ -116,6 +119,7 @@ def validate(config: ConfigDict) -> None:
         if config.images is None:
             raise UserError("config.images is missing: give the folder of your images, --config.images=DIR")
         check_folder(config)
+    one_of("backbone", config.backbone, BACKBONES)
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
     check(config, "size", config.size in settings.SIZES, f"one of {', '.join(map(str, settings.SIZES))}")
@@ -123,9 +127,10 @@ def validate(config: ConfigDict) -> None:
     check(config, "store_size", stored, f"from config.size={config.size}, that of the views, to 1024")
     one_of("native", config.native, settings.NATIVE)
     one_of("input", config.input, ("auto", "resident", "stream", "decode"))
-    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
+    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
+    _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
     several_seeds_can = config.input in ("auto", "resident") or config.num_seeds == 1
     check(config, "input", several_seeds_can, "auto or resident when num_seeds is above 1")
@@ -150,6 +155,17 @@ def validate(config: ConfigDict) -> None:
     if "target" in config:
         one_of("target", config.target, settings.TARGETS)
     _validate_views(config)
+
+
+def _validate_parts(config):
+    size, parts = config.batch_size, config.accumulate
+    if size % parts or size < 2 * parts:
+        lower = max(2 * parts, size - size % parts)
+        near = [str(lower)] if lower >= size else [str(lower), str(lower + parts)]
+        raise UserError(
+            f"config.batch_size={size} is not config.accumulate={parts} equal parts of two or more images, which "
+            f"BatchNorm needs: give --config.batch_size={' or '.join(near)}, or another --config.accumulate"
+        )
 
 
 def _validate_views(config):

@@ -18,19 +18,22 @@ ON_DAMAGE = ("refuse", "skip")
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSettings:
-    """How the backbone differs from PyTorch's ResNet-18; by default it does not.
+    """Which backbone, and how it differs from PyTorch's; by default it is PyTorch's ResNet-18.
 
+    backbone: one of networks/backbones.py: resnet18, resnet34, resnet50, or resnet18_gn, whose heads and decoder have
+      GroupNorm in the place of BatchNorm too.
     stem "imagenet": 7x7/2 convolution, BN, ReLU, 3x3/2 max pool; a 32x32 image becomes an 8x8 map.
     stem "cifar": 3x3/1 convolution, BN, ReLU; the map stays 32x32 (SimSiam's and SimCLR's CIFAR recipe).
     size: height and width of the images that the networks take, one of SIZES.
-    width: channels of the first stage; 64 is ResNet-18, less is for tests.
-    zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
+    width: channels of the first stage; 64 is the standard, less is for tests.
+    zero_init_residual: the last norm's scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
     precision: one of PRECISIONS, of the activations and products of the backbone and of the networks that follow it in
       pre-training and fine-tuning; see networks/precision.py. Probes on features have float32 activations in each of
       them, and their products are full float32 in "float32" and XLA's default in the others.
     """
 
+    backbone: str = "resnet18"
     stem: str = "imagenet"
     size: int = 32
     width: int = 64

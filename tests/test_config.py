@@ -73,6 +73,7 @@ def test_the_papers_settings():
 INF, NAN = float("inf"), float("nan")
 OUT_OF_RANGE = {
     "method": ["simsam", None],
+    "backbone": ["resnet", ""],
     "stem": ["imagnet", ""],
     "precision": ["bf16", "float16", ""],
     "input": ["ram"],
@@ -88,6 +89,7 @@ OUT_OF_RANGE = {
     "log_every": [0],
     "width": [0],
     "batch_size": [1, 0],
+    "accumulate": [0, -1, 3, 512],
     "seed": [-1, 2**32],
     "lr": [0.0, -0.1, INF, NAN],
     "momentum": [-0.1, 1.0, NAN],
@@ -112,6 +114,7 @@ EDGES = {
     "weight_decay": [0.0],
     "w": [0.0, 1.0],
     "batch_size": [2],
+    "accumulate": [1, 2, 256],
     "d_hid": [4],
     "views.hue": [0.0, 0.5],
     "views.p_blur": [0.0, 1.0],
@@ -150,7 +153,8 @@ def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
 
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
-    without_range = {"dataset", "data_dir", "train_split", "zero_init_residual"}  # the data's, and a truth value
+    # the data's and another run's names, and a truth value
+    without_range = {"dataset", "data_dir", "train_split", "init_from", "zero_init_residual"}
     assert set(OUT_OF_RANGE) | without_range == set(flat(pretraining("sidae", "digits")))
     for key, values in EDGES.items():
         for value in values:
@@ -188,7 +192,7 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
     with pytest.raises(UserError, match=r"config.target is not a key of pre-training by simsiam.*cifar10.py:simsiam"):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
     with pytest.raises(
-        UserError, match=r"config.batch_size is not a key of an evaluation by linear.*configs/linear_eval.py"
+        UserError, match=r"config.accumulate is not a key of an evaluation by linear.*configs/linear_eval.py"
     ):
         evaluation_config.validate(pretraining("sidae", "digits"))
 

@@ -9,9 +9,9 @@ from flax import nnx
 from sidae_jax.config import backbone_settings, pretraining
 from sidae_jax.methods import METHODS, make_method
 from sidae_jax.methods.batch import Batch
+from sidae_jax.networks.backbones import make_backbone
 from sidae_jax.networks.decoder import Decoder
 from sidae_jax.networks.residual_decoder import ResidualDecoder
-from sidae_jax.networks.resnet import ResNet18
 
 
 @pytest.mark.parametrize("size", [64, 96, 224])
@@ -44,7 +44,7 @@ def test_the_decoders_first_maps_grow_with_the_image_and_their_convolutions_do_n
 
 
 def test_the_features_of_a_larger_image_are_of_its_whole_map():
-    backbone = ResNet18(
+    backbone = make_backbone(
         backbone_settings(pretraining("simsiam", "digits", width=4, size=96)), rng=np.random.default_rng(0)
     )
     flat = jnp.full((1, 96, 96, 3), 0.7)

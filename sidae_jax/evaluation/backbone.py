@@ -18,7 +18,6 @@ from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.heads import Encoder
 from sidae_jax.networks.precision import in_full, products_in
-from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
 
 _BATCH = 512
@@ -32,7 +31,7 @@ class Backbone:
     With kind = "projector" the network is the whole encoder, whose output is z.
     """
 
-    network: ResNet18 | Encoder
+    network: nnx.Module
     normalization: Normalization
     kind: str = "backbone"
 

@@ -17,14 +17,13 @@ from sidae_jax.evaluation.backbone import Backbone, compute_features, normalize
 from sidae_jax.evaluation.fit import train_network
 from sidae_jax.evaluation.protocols import FineTuning
 from sidae_jax.networks.layers import Linear
-from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.streams import Stream
 
 
 class Classifier(nnx.Module):
     """Maps uint8 images to logits."""
 
-    def __init__(self, backbone: ResNet18, normalization: Normalization, num_classes: int, rng: np.random.Generator):
+    def __init__(self, backbone: nnx.Module, normalization: Normalization, num_classes: int, rng: np.random.Generator):
         self.backbone = backbone
         self.normalization = normalization
         self.linear = Linear(backbone.num_features, num_classes, rng=rng)

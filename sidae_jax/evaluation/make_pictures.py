@@ -17,11 +17,11 @@ from sidae_jax.config import folder_settings, view_settings
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import picture_file, pretrained
+from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.files import open_folder
 from sidae_jax.networks.precision import in_full, products_in
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
 

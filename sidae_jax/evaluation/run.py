@@ -12,7 +12,7 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from sidae_jax import runtime, streams
-from sidae_jax.evaluation import data_set, online_probe, pretrained, results
+from sidae_jax.evaluation import data_set, online_probe, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.data_set import DataSet
@@ -21,7 +21,7 @@ from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, tas
 from sidae_jax.files import open_folder
 from sidae_jax.networks import conv_onednn
 from sidae_jax.networks.precision import products_in
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
 
 _SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)

@@ -10,7 +10,14 @@ _NEW_NAMES = {
 # Of each kind of settings, a key that only this kind has, and what held before there was a key for it.
 _BEFORE = {
     # the settings of a run
-    "zero_init_residual": {"precision": "tensorfloat32", "native": "off", "size": 32, "store_size": None},
+    "zero_init_residual": {
+        "precision": "tensorfloat32",
+        "native": "off",
+        "size": 32,
+        "store_size": None,
+        "backbone": "resnet18",
+        "accumulate": 1,
+    },
     # the record of an evaluation
     "labeled_rows_sha256": {"precision": "tensorfloat32"},
 }

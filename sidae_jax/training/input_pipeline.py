@@ -36,6 +36,19 @@ def batch_order(num_images: int, batch_size: int, seed: int) -> grain.MapDataset
     return shuffled.batch(batch_size, drop_remainder=True).repeat()
 
 
+def in_parts(order: grain.MapDataset, accumulate: int, num_devices: int) -> grain.MapDataset:
+    """Returns the order with the rows of each batch arranged for `accumulate` parts, which follow each other in time.
+
+    The first part is the first rows of the batch, and so on, whatever the number of devices. The devices divide the
+    batch along its rows, so those of a device's share of the first part come first, then those of the second.
+    """
+
+    def arrange(rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
+        return rows.reshape(accumulate, num_devices, -1).swapaxes(0, 1).ravel()
+
+    return order if accumulate == 1 else order.map(arrange)
+
+
 def epoch_order(order: grain.MapDataset, steps_per_epoch: int, epoch: int) -> Int32[np.ndarray, "steps batch"]:
     """Returns the rows of every batch of one epoch."""
     first = epoch * steps_per_epoch

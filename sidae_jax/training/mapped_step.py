@@ -38,6 +38,7 @@ def make_mapped_step(
         normalization=normalization,
         size=config.size,
         precision=config.precision,
+        accumulate=config.accumulate,
     )
     if not resident:
         return data_parallel(step, mesh)
