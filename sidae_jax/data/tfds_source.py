@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -106,7 +107,7 @@ class TfdsSource:
                 block = records[begin : begin + decoding.BLOCK]
                 yield first + begin + len(block), block
 
-    def _records(self, split: str) -> Sequence[dict]:
+    def _records(self, split: str) -> Any:
         """Returns the records of a split, with images as encoded bytes."""
         features = self._builder.info.features.items()
         skip = {name: tfds.decode.SkipDecoding() for name, feature in features if prepare.is_image(feature)}
