@@ -42,12 +42,7 @@ struct Program {
 // oneDNN chooses the layout of the kernel itself ("any"): it is small and cheap to reorder. The large maps stay NHWC.
 inline void CompileConvolution(const Problem& problem, const dnnl::engine& engine,
                                const dnnl::primitive_attr& attributes, Program& program) {
-  // Where the kernel has one place only, the stride means nothing. There it is 1, because of an error in oneDNN 3.2: the
-  // kernel's gradient in bfloat16 took memory that nobody had written for the padding, at width 1 and stride 2.
-  const auto stride = [&](int axis) {
-    return problem.x[axis] + 2 * problem.padding == problem.kernel[0] ? 1 : problem.stride;
-  };
-  const memory::dims strides{stride(1), stride(2)}, padding{problem.padding, problem.padding};
+  const memory::dims strides{problem.stride, problem.stride}, padding{problem.padding, problem.padding};
   const auto any = memory::format_tag::any;
   const auto direct = dnnl::algorithm::convolution_direct;
   const memory::desc any_kernel(program.kernel.get_dims(), program.kernel.get_data_type(), any);
