@@ -60,7 +60,7 @@ def measure(case: Case, dump: pathlib.Path | None) -> tuple[dict, list[Kernel]]:
         "data_set_copies": data_set_copies(text),
         "seconds_to_compile": seconds,
         "least_milliseconds": bound * 1e3,
-        "images_per_second": case.batch_size / bound,
+        "images_per_second": case.images / bound,
     }
     return figures, cost.costliest(40)
 
@@ -79,6 +79,9 @@ def main() -> None:
     parser.add_argument("--precisions", type=several(settings.PRECISIONS), default=list(settings.PRECISIONS))
     parser.add_argument("--programs", type=several(PROGRAMS), default=list(PROGRAMS))
     parser.add_argument("--batch_size", type=int, default=512, help="of all devices together")
+    parser.add_argument(
+        "--sizes", type=several([str(size) for size in settings.SIZES]), default=["32"], help="of the images, in pixels"
+    )
     parser.add_argument("--quick", action="store_true", help="H100 and v5e, SidAE and SimSiam, the resident step")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for all figures")
     parser.add_argument("--dump", type=pathlib.Path, help="folder for the compiled text")
@@ -98,11 +101,12 @@ def _names_of(known, text: str) -> list[str]:
 def measure_all(options: argparse.Namespace) -> None:
     """Measures every case of the options, writing each figure as soon as it is known."""
     cases = [
-        Case(target, program, method, precision, options.batch_size)
+        Case(target, program, method, precision, options.batch_size, int(size))
         for target in options.targets
         for program in options.programs
         for method in options.methods
         for precision in options.precisions
+        for size in options.sizes
     ]
     console = rich.console.Console(width=180)
     rows = []
@@ -125,6 +129,7 @@ def table(rows: list[dict]) -> rich.table.Table:
         "program": "{program}",
         "method": "{method}",
         "precision": "{precision}",
+        "size": "{size}",
         "kernels": "{kernels}",
         "GB": "{gigabytes:.2f}",
         "GFLOP": "{gigaflops:.0f}",

@@ -2,7 +2,7 @@
 
 Bytes are the operands and results of every instruction that runs as a kernel of its own: what must move through the
 device's memory if nothing stays in a cache. Of an operand that is only sliced or gathered from, the slices count. The
-body of a loop is counted once.
+body of a loop is counted once, and of a conditional's branches the one that moves the most bytes.
 """
 
 import collections
@@ -12,14 +12,16 @@ import re
 from typing import NamedTuple
 
 _BYTES = {"pred": 1, "u8": 1, "s8": 1, "bf16": 2, "f16": 2, "u16": 2, "s16": 2, "f32": 4, "s32": 4, "u32": 4}
-_BYTES |= {"f64": 8, "s64": 8, "u64": 8}
-_SHAPE = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
-# shape, operation and the rest of a line of the program
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\((?:[^()]|\([^()]*\))*\)|\S+) ([\w\-]+)\((.*)")
+_BYTES |= {"f64": 8, "s64": 8, "u64": 8, "c64": 8, "token": 0}
+_SHAPE = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
+_NAME = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = ")
+_OPERATION = re.compile(r" ([\w\-]+)\((.*)")
+_CALLED = "calls|body|condition|to_apply|(?:called|branch)_computations|(?:true|false)_computation"
 # instructions that no kernel runs
 _FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"}
 _FREE |= {"iota", "optimization-barrier", "custom-call:AllocateBuffer", "custom-call:AssumeGatherIndicesInBound"}
-_SLICES = ("slice", "dynamic-slice", "gather")
+_FREE |= {"custom-call:ConcatBitcast"}  # of a TPU: slices that were copied side by side, as one array
+_SLICES = ("slice", "slice-start", "dynamic-slice", "gather")
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -82,11 +84,16 @@ class _Instruction(NamedTuple):
 
     @property
     def called(self) -> list[str]:
-        return re.findall(r"(?:calls|body|condition|to_apply|called_computations)=\{?%?([\w.\-]+)", self.rest)
+        lists = re.findall(rf"(?:{_CALLED})=(\{{[^}}]*\}}|%?[\w.\-]+)", self.rest)
+        return [name for names in lists for name in re.findall(r"[\w.\-]+", names)]
 
 
 def program_cost(text: str) -> ProgramCost:
-    """Counts a program from the text of `jax.stages.Compiled.as_text()`."""
+    """Counts a program from the text of `jax.stages.Compiled.as_text()`.
+
+    Raises:
+      ValueError: a dtype is not known here.
+    """
     computations, entry = _parse(text)
     return ProgramCost(_kernels(computations, entry))
 
@@ -98,11 +105,33 @@ def _parse(text):
             name = re.match(r"(?:ENTRY )?%?([\w.\-]+)", line).group(1)
             current = computations.setdefault(name, [])
             entry = name if line.startswith("ENTRY") else entry
-        elif match := _INSTRUCTION.match(line):
-            name, shape, operation, rest = match.groups()
+        elif match := _NAME.match(line):
+            end = _end_of_shape(line, match.end())
+            operation, rest = _OPERATION.match(line, end).groups()
             target = re.search(r'custom_call_target="([^"]+)"', rest)
-            current.append(_Instruction(name, shape, f"{operation}:{target[1]}" if target else operation, rest))
+            operation = f"{operation}:{target[1]}" if target else operation
+            current.append(_Instruction(match[1], line[match.end() : end], operation, rest))
+    for instructions in computations.values():
+        _give_results_to_starts(instructions)
     return computations, entry
+
+
+def _end_of_shape(line, start):
+    """Returns where the shape that begins at `start` ends: at the first space outside of parentheses."""
+    depth = 0
+    for place in range(start, len(line)):
+        depth += (line[place] == "(") - (line[place] == ")")
+        if line[place] == " " and depth == 0:
+            return place
+    raise ValueError(f"not a line of a program: {line}")
+
+
+def _give_results_to_starts(instructions):
+    """Gives instructions such as copy-start the shape of their -done: their own has operands and flags in it too."""
+    results = {i.operands[0]: i.shape for i in instructions if i.operation.endswith("-done")}
+    for place, instruction in enumerate(instructions):
+        if instruction.operation.endswith("-start") and instruction.name in results:
+            instructions[place] = instruction._replace(shape=results[instruction.name])
 
 
 def _kernels(computations, name):
@@ -112,9 +141,13 @@ def _kernels(computations, name):
         operation = instruction.operation
         if operation in _FREE or operation.endswith("-done"):
             continue
-        if operation in ("while", "call", "conditional"):
+        if operation in ("while", "call"):
             for called in instruction.called:
                 kernels += _kernels(computations, called)
+            continue
+        if operation == "conditional":
+            branches = [_kernels(computations, called) for called in instruction.called]
+            kernels += max(branches, key=lambda branch: sum(kernel.bytes for kernel in branch))
             continue
         flops, window = _work(computations, instruction, shapes)
         source = re.search(r'op_name="([^"]+)"', instruction.rest)
@@ -186,11 +219,13 @@ def _product(instruction, result, left):
 
 
 def _dimensions(shape: str) -> list[list[int]]:
-    return [[int(size) for size in match[1].split(",") if size] for match in re.findall(_SHAPE, shape) if match] or [[]]
+    return [[int(size) for size in sizes.split(",") if size] for _, sizes in re.findall(_SHAPE, shape)] or [[]]
 
 
 def _bytes(shape: str) -> int:
-    return sum(
-        _BYTES[dtype] * math.prod(int(size) for size in sizes.split(",") if size)
-        for dtype, sizes in re.findall(_SHAPE, shape)
-    )
+    total = 0
+    for dtype, sizes in re.findall(_SHAPE, shape):
+        if dtype not in _BYTES:
+            raise ValueError(f"{shape} has a dtype whose bytes are not known: add it to _BYTES of {__file__}")
+        total += _BYTES[dtype] * math.prod(int(size) for size in sizes.split(",") if size)
+    return total

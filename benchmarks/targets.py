@@ -50,7 +50,7 @@ TARGETS = {
     "h100x8": Target("cuda", "h100:8", 3.35e12, _H100),
     "a100": Target("cuda", "a100:1", 2.04e12, _tensor_cores(19.5e12, 156e12, 312e12)),
     "v5e:2x4": Target("tpu", "v5e:2x4", 0.82e12, _matrix_units(197e12)),
-    "v4:2x2x1": Target("tpu", "v4:2x2x1", 1.2e12, _matrix_units(275e12)),
+    "v4:2x2x1": Target("tpu", "v4:2x2x1", 0.6e12, _matrix_units(137.5e12)),  # of one of a chip's two cores
     "v6e:2x2": Target("tpu", "v6e:2x2", 1.64e12, _matrix_units(918e12)),
 }
 

@@ -14,15 +14,15 @@ __version__ = "0.1.0"
 def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
     """Loads the backbone of a run's last checkpoint, or of the one at `step`.
 
-    encoder = sidae_jax.load_encoder("runs/cifar10-sidae"), for example. encoder(images) takes uint8 [n, 32, 32, 3],
-    0..255, which it normalizes as the pre-training did, and returns float32 features [n, 8 * width]. The Flax module
-    is `encoder.network`.
+    encoder = sidae_jax.load_encoder("runs/cifar10-sidae"), for example. encoder(images) takes the run's size of images,
+    uint8 [n, size, size, 3], 0..255, which it normalizes as the pre-training did, and returns float32 features [n, d],
+    d = 512 for ResNet-18. The Flax module is `encoder.network`.
 
     Raises:
       UserError: there is no such run or checkpoint, it is corrupt, or the images are of another shape or dtype.
     """
-    from sidae_jax.evaluation import pretrained  # imports JAX
-    from sidae_jax.evaluation.backbone import restore_backbone
+    from sidae_jax.evaluation.backbone import restore_backbone  # imports JAX
+    from sidae_jax.runs import pretrained
     from sidae_jax.runs.checkpoint import Checkpoints
 
     with Checkpoints(pretrained.run_folder(run, "run"), read_only=True) as checkpoints:

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -42,62 +43,83 @@ def load_or_build(
     Returns:
       The arrays of `build` by name, read-only.
     """
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    stem = folder / f"{name}-{digest[:16]}"
-    try:
-        return _read(stem, made_from, names)
-    except FileNotFoundError:
-        pass  # not built yet
-    # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logging.warning("The cached arrays %s.* are corrupt and are made again: %s", stem, error)
+    entry = Entry(folder, name, made_from)
+    if (found := entry.read(names)) is not None:
+        return found[0]
     arrays = build()
     try:
-        _write(stem, made_from, arrays)
-        return _map(stem, names)
+        folder.mkdir(parents=True, exist_ok=True)
+        sha256 = {}
+        for array_name, array in arrays.items():
+            with atomic_write(entry.path(f"{array_name}.npy")) as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                sha256[array_name] = file_sha256(file.name)  # before another process can replace it
+        entry.vouch(sha256)
+        return entry.map(names)
     except (OSError, ValueError) as error:
+        entry.warn_not_kept(error)
+    return read_only(arrays)
+
+
+class Entry:
+    """The files of one entry of a cache, there or not."""
+
+    def __init__(self, folder: pathlib.Path, name: str, made_from: dict):
+        """Names the entry; see `load_or_build`."""
+        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        self.stem = folder / f"{name}-{digest[:16]}"
+        self.made_from = made_from
+
+    def path(self, part: str) -> pathlib.Path:
+        """Returns the path of a part, such as "images.npy"."""
+        return self.stem.with_name(f"{self.stem.name}.{part}")  # not with_suffix: a version has dots
+
+    def read(self, names: Iterable[str]) -> tuple[Arrays, Any] | None:
+        """Returns the arrays, memory-mapped, and the notes on them, or None if they are not there or corrupt."""
+        try:
+            sidecar = json.loads(self.path("json").read_text())
+            if sidecar["made_from"] != self.made_from:
+                raise ValueError("they were made from something else")
+            for name in names:
+                path, wanted = self.path(f"{name}.npy"), sidecar["sha256"][name]
+                if (found := file_sha256(path)) != wanted:
+                    raise ValueError(f"{path.name} has SHA-256 {found}, not {wanted}")
+            return self.map(names), sidecar.get("notes")
+        except FileNotFoundError:
+            return None  # not built yet
+        # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logging.warning("The cached arrays %s.* are corrupt and are made again: %s", self.stem, error)
+            return None
+
+    def map(self, names: Iterable[str]) -> Arrays:
+        """Returns the arrays, memory-mapped."""
+        return {name: np.load(self.path(f"{name}.npy"), mmap_mode="r", allow_pickle=False) for name in names}
+
+    def vouch(self, sha256: dict[str, str], notes: Any = None) -> None:
+        """Writes the sidecar; last, because it vouches for the arrays."""
+        content = {"made_from": self.made_from, "sha256": sha256} | ({} if notes is None else {"notes": notes})
+        write_text(self.path("json"), json.dumps(content, indent=2))
+
+    def warn_not_kept(self, error: Exception) -> None:
+        """Says that the arrays stay in memory."""
         logging.warning(
             "The arrays %s.* cannot be kept (%s) and will be made again at the next start. "
             "Make their folder writable; that of data sets is moved by XDG_CACHE_HOME.",
-            stem,
+            self.stem,
             error,
         )
+
+
+def read_only(arrays: Arrays) -> Arrays:
+    """Returns the arrays, which can no longer be written."""
     for array in arrays.values():
         array.flags.writeable = False
     return arrays
 
 
-def _path(stem: pathlib.Path, part: str) -> pathlib.Path:
-    return stem.with_name(f"{stem.name}.{part}")  # not with_suffix: a version has dots
-
-
-def _read(stem: pathlib.Path, made_from: dict, names: Sequence[str]) -> Arrays:
-    sidecar = json.loads(_path(stem, "json").read_text())
-    if sidecar["made_from"] != made_from:
-        raise ValueError("they were made from something else")
-    for name in names:
-        path, wanted = _path(stem, f"{name}.npy"), sidecar["sha256"][name]
-        if (found := _sha256(path)) != wanted:
-            raise ValueError(f"{path.name} has SHA-256 {found}, not {wanted}")
-    return _map(stem, names)
-
-
-def _map(stem: pathlib.Path, names: Sequence[str]) -> Arrays:
-    return {name: np.load(_path(stem, f"{name}.npy"), mmap_mode="r", allow_pickle=False) for name in names}
-
-
-def _write(stem: pathlib.Path, made_from: dict, arrays: Arrays) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    sha256 = {}
-    for name, array in arrays.items():
-        with atomic_write(_path(stem, f"{name}.npy")) as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            sha256[name] = _sha256(file.name)  # of what was written here, before another process can replace it
-    # Last, because it vouches for the others.
-    write_text(_path(stem, "json"), json.dumps({"made_from": made_from, "sha256": sha256}, indent=2))
-
-
-def _sha256(path: str | os.PathLike) -> str:
+def file_sha256(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 (hexadecimal) of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,13 +9,16 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
-from sidae_jax.settings import BackboneSettings, ViewSettings
+from sidae_jax.networks.backbones import BACKBONES
+from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
 FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds", "native")
+# Where the images lie. It may change too, since those of a run are compared by their SHA-256.
+PLACE_KEYS = ("data_dir", "images")
 
 
 def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
@@ -33,11 +36,13 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "method": method,
             "dataset": dataset,
             "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
+            **(_folder_keys() if dataset == FOLDER else {}),
             "train_split": "train",  # takes TFDS slices, such as train[:10%]
             "seed": 0,
             "num_seeds": 1,  # seed, seed + 1, ... in one program
             "epochs": 200,
             "batch_size": 512,  # of all devices together
+            "accumulate": 1,  # parts of a batch, one after another, whose gradients are averaged
             "optimizer": "sgd",  # or adam
             "schedule": "cosine",  # of the learning rate, to 0; or constant
             "lr": 0.03,  # not scaled by the batch size
@@ -45,8 +50,10 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "weight_decay": 5e-4,
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
-            "input": "auto",  # resident (the data set lies on the device), stream, or auto: resident if it fits
+            "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
+            "init_from": placeholder(str),  # a run whose backbone this one starts from; None: from initial values
             "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
+            "store_size": placeholder(int),  # of the images that views are cropped from, in pixels; None: size
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -59,12 +66,21 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
     return config
 
 
+def _folder_keys() -> dict[str, Any]:
+    return {**dataclasses.asdict(FolderSettings()), "images": placeholder(str)}
+
+
 def single_seeds(config: ConfigDict) -> list[ConfigDict]:
     """Returns a config with one seed for each of the config's `num_seeds` seeds."""
     singles = [config.copy_and_resolve_references() for _ in range(config.num_seeds)]
     for i, single in enumerate(singles):
         single.update(seed=config.seed + i, num_seeds=1)
     return singles
+
+
+def folder_settings(config: ConfigDict) -> FolderSettings | None:
+    """Returns the keys of a config that say which folder of images it is on, or None if it is on none."""
+    return _from_keys(FolderSettings, config) if config.dataset == FOLDER else None
 
 
 def backbone_settings(config: ConfigDict) -> BackboneSettings:
@@ -96,18 +112,28 @@ def validate(config: ConfigDict) -> None:
             "or give a pre-training's, such as --config=configs/cifar10.py"
         )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
-    check_keys(config, pretraining(method, ""), f"pre-training by {method}", f"configs/cifar10.py:{method}")
+    dataset = config.get("dataset", "")
+    example = "folder" if dataset == FOLDER else "cifar10"
+    check_keys(config, pretraining(method, dataset), f"pre-training by {method}", f"configs/{example}.py:{method}")
+    if dataset == FOLDER:
+        if config.images is None:
+            raise UserError("config.images is missing: give the folder of your images, --config.images=DIR")
+        check_folder(config)
+    one_of("backbone", config.backbone, BACKBONES)
     one_of("stem", config.stem, settings.STEMS)
     one_of("precision", config.precision, settings.PRECISIONS)
+    check(config, "size", config.size in settings.SIZES, f"one of {', '.join(map(str, settings.SIZES))}")
+    stored = config.store_size is None or config.size <= config.store_size <= 1024
+    check(config, "store_size", stored, f"from config.size={config.size}, that of the views, to 1024")
     one_of("native", config.native, settings.NATIVE)
-    one_of("input", config.input, ("auto", "resident", "stream"))
-    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds"):
+    one_of("input", config.input, ("auto", "resident", "stream", "decode"))
+    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
+    _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
-    check(
-        config, "input", config.input != "stream" or config.num_seeds == 1, "auto or resident when num_seeds is above 1"
-    )
+    several_seeds_can = config.input in ("auto", "resident") or config.num_seeds == 1
+    check(config, "input", several_seeds_can, "auto or resident when num_seeds is above 1")
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
     check(config, "momentum", 0 <= config.momentum < 1, "at least 0 and below 1")
     check(config, "weight_decay", 0 <= config.weight_decay < float("inf"), "at least 0")
@@ -131,6 +157,17 @@ def validate(config: ConfigDict) -> None:
     _validate_views(config)
 
 
+def _validate_parts(config):
+    size, parts = config.batch_size, config.accumulate
+    if size % parts or size < 2 * parts:
+        lower = max(2 * parts, size - size % parts)
+        near = [str(lower)] if lower >= size else [str(lower), str(lower + parts)]
+        raise UserError(
+            f"config.batch_size={size} is not config.accumulate={parts} equal parts of two or more images, which "
+            f"BatchNorm needs: give --config.batch_size={' or '.join(near)}, or another --config.accumulate"
+        )
+
+
 def _validate_views(config):
     for name, value in config.views.items():
         key = f"views.{name}"
@@ -146,6 +183,14 @@ def _validate_views(config):
     check(config, "views.crop_scale", config.views.crop_scale[1] <= 1, "at most 1, the whole image")
     low, high = config.views.crop_ratio
     check(config, "views.crop_ratio", low <= 1 <= high, "a range that holds 1, the images being square")
+
+
+def check_folder(config: ConfigDict) -> None:
+    """Raises UserError if a key of a folder of images has a value out of its range; None, an evaluation's, is in it."""
+    if config.test_share is not None:
+        check(config, "test_share", 0 <= config.test_share < 1, "at least 0 and below 1")
+    if config.on_damage is not None:
+        one_of("on_damage", config.on_damage, ON_DAMAGE)
 
 
 def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:

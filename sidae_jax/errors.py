@@ -23,3 +23,8 @@ class Diverged(UserError):
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the one of `known` that a user who wrote `name` probably meant, or None."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def one_line(error: Exception) -> str:
+    """Returns the message of an error for the middle of a sentence."""
+    return " ".join(str(error).split()).rstrip(".")

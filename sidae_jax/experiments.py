@@ -140,7 +140,8 @@ def _short_value(value: Any) -> str:
     text = str(value)
     if not isinstance(value, str) or _READABLE.fullmatch(text):
         return _plain(text)
-    return f"{_plain(text)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    shown = text.rpartition("/")[2] if text.startswith("/") else text  # of a path, the last part
+    return f"{_plain(shown)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def short_key(key: str) -> str:

@@ -10,6 +10,7 @@ from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a
 
 import os
 import pathlib
+import re
 from collections.abc import Callable
 
 from absl import flags
@@ -33,6 +34,8 @@ _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "On GPUs, run only kernels whose results have the same bits in every run; slower."
 )
 
+_XLA_FLAG = "--xla_gpu_deterministic_ops"
+
 
 def main(load: Callable[[], ConfigDict]) -> None:
     """Trains the config that `load` reads, in a process that may be one of several."""
@@ -40,14 +43,16 @@ def main(load: Callable[[], ConfigDict]) -> None:
     def load_checked() -> tuple[ConfigDict, str]:
         config = load()
         validate(config)
+        if "images" in config:  # as evaluations find it, wherever they start
+            config.images = os.path.abspath(os.path.expanduser(config.images))
         return config, _WORKDIR.value or str(_default_workdir(config))
 
     several = _COORDINATOR.value is not None or _DISTRIBUTED.value
     if not several:  # reports a mistake before the imports that take seconds
         config, workdir = load_checked()
 
-    if _DETERMINISTIC.value:  # read when JAX starts
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    if _DETERMINISTIC.value:
+        _ask_for_deterministic_kernels()
     import jax
 
     from sidae_jax import mesh, processes, runtime
@@ -68,6 +73,22 @@ def main(load: Callable[[], ConfigDict]) -> None:
             f"--deterministic: this run has no such program for {jax.devices()[0].device_kind} "
             f"({str(error).splitlines()[0]}): leave --deterministic out"
         ) from error
+
+
+def _ask_for_deterministic_kernels() -> None:
+    """Adds XLA's flag to the environment, which XLA reads when JAX starts.
+
+    Raises:
+      UserError: the environment's own flags ask for the opposite.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if re.search(rf"{_XLA_FLAG}=(false|0)\b", given, re.IGNORECASE):
+        raise UserError(
+            f"--deterministic contradicts XLA_FLAGS={given}: leave --deterministic out, or take {_XLA_FLAG} out of "
+            "XLA_FLAGS"
+        )
+    if _XLA_FLAG not in given:
+        os.environ["XLA_FLAGS"] = f"{given} {_XLA_FLAG}=true".strip()
 
 
 def _default_workdir(config: ConfigDict) -> pathlib.Path:

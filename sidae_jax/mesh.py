@@ -28,17 +28,19 @@ def check_devices() -> None:
         )
 
 
-def data_mesh(batch_size: int) -> Mesh:
+def data_mesh(batch_size: int, accumulate: int = 1) -> Mesh:
     """Returns the mesh of all devices of all processes along the axis "data".
 
-    Raises UserError if their number does not divide `batch_size`.
+    Raises UserError if their number does not divide each of the `accumulate` parts of `batch_size`.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))  # as process_rows assumes
-    if batch_size % len(devices):
-        lower = batch_size - batch_size % len(devices)
-        near = [size for size in (lower, lower + len(devices)) if size > 0]
+    divisor = len(devices) * accumulate
+    if batch_size % divisor:
+        lower = batch_size - batch_size % divisor
+        near = [size for size in (lower, lower + divisor) if size > 0]
+        parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
         raise UserError(
-            f"config.batch_size={batch_size} is not divisible by the {len(devices)} devices: "
+            f"config.batch_size={batch_size} is not divisible by the {len(devices)} devices{parts}: "
             f"give --config.batch_size={' or '.join(map(str, near))}, or use fewer devices"
         )
     return Mesh(np.array(devices), (AXIS,))

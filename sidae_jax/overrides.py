@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import flat
 from sidae_jax.errors import UserError, nearest
-from sidae_jax.settings import METHOD_SETTINGS, method_keys
+from sidae_jax.settings import FOLDER_KEYS, METHOD_SETTINGS, method_keys
 
 
 def override(config: ConfigDict, name: str, text: str) -> None:
@@ -23,6 +23,11 @@ def override(config: ConfigDict, name: str, text: str) -> None:
             raise UserError(
                 f"{given} is a key of other methods ({', '.join(having)}) than this config's, {config.method}: leave "
                 "it out, or give another method"
+            )
+        if "method" in config and name in FOLDER_KEYS:
+            raise UserError(
+                f"{given} is a key of folders of images, and this config is on {config.dataset}: give "
+                f"--config=configs/folder.py:{config.method}, or leave it out"
             )
         near = nearest(name, known)
         hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"

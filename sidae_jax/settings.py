@@ -9,27 +9,53 @@ from typing import Any
 
 STEMS = ("imagenet", "cifar")
 TARGETS = ("image", "view")
+SIZES = (32, 64, 96, 128, 160, 192, 224)  # the decoder doubles its first map five times
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 NATIVE = ("auto", "on", "off")
+FOLDER = "folder"  # the data set that is a folder of the user's images
+ON_DAMAGE = ("refuse", "skip")
 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSettings:
-    """How the backbone differs from PyTorch's ResNet-18; by default it does not.
+    """Which backbone, and how it differs from PyTorch's; by default it is PyTorch's ResNet-18.
 
+    backbone: one of networks/backbones.py: resnet18, resnet34, resnet50, or resnet18_gn, whose heads and decoder have
+      GroupNorm in the place of BatchNorm too.
     stem "imagenet": 7x7/2 convolution, BN, ReLU, 3x3/2 max pool; a 32x32 image becomes an 8x8 map.
     stem "cifar": 3x3/1 convolution, BN, ReLU; the map stays 32x32 (SimSiam's and SimCLR's CIFAR recipe).
-    width: channels of the first stage; 64 is ResNet-18, less is for tests.
-    zero_init_residual: the last BN scale of each block starts at 0 instead of 1, so that each block starts as its
+    size: height and width of the images that the networks take, one of SIZES.
+    width: channels of the first stage; 64 is the standard, less is for tests.
+    zero_init_residual: the last norm's scale of each block starts at 0 instead of 1, so that each block starts as its
       shortcut; True in SimSiam's released code (docs/results has what short runs reached with both).
-    precision: one of PRECISIONS, of the activations and products of the backbone and of all that follows it; see
-      networks/precision.py.
+    precision: one of PRECISIONS, of the activations and products of the backbone and of the networks that follow it in
+      pre-training and fine-tuning; see networks/precision.py. Probes on features have float32 activations in each of
+      them, and their products are full float32 in "float32" and XLA's default in the others.
     """
 
+    backbone: str = "resnet18"
     stem: str = "imagenet"
+    size: int = 32
     width: int = 64
     zero_init_residual: bool = False
     precision: str = "tensorfloat32"
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSettings:
+    """The keys of the data set "folder".
+
+    images: a folder of images, with or without a folder for each class, and with or without train/ and test/ above.
+    test_share: how much of "train" is "test" where there is no folder test/ or val/, in [0, 1).
+    on_damage: one of ON_DAMAGE, what is done with files that cannot be decoded.
+    """
+
+    images: str | None = None
+    test_share: float = 0.1
+    on_damage: str = "refuse"
+
+
+FOLDER_KEYS = tuple(field.name for field in dataclasses.fields(FolderSettings))
 
 
 @dataclasses.dataclass(frozen=True)

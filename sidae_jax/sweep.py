@@ -23,9 +23,8 @@ import rich.console
 import rich.progress
 from absl import flags
 
-from sidae_jax import cli, experiments
+from sidae_jax import cli, data, experiments
 from sidae_jax.config import one_of, validate
-from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
@@ -115,7 +114,7 @@ def _check_commands(job: Job) -> None:
                 evaluation.validate(config)
                 evaluation.check_run(config, pretraining, 0 if "--step=0" in rest else None)
             if config.dataset is not None:
-                one_of("dataset", config.dataset, DATASETS)
+                data.check_name(config.dataset, config.data_dir)
         except UserError as error:
             what = module.rpartition(".")[2]
             raise UserError(f"{what} of the run {job.name} cannot work: {error}") from error

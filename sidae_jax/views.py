@@ -1,7 +1,8 @@
 """Augmented views, on the device: torchvision's transforms on PIL images, in float32.
 
 The transforms and their order are the paper's (3.2), which are SimSiam's for CIFAR-10. An image is three planes
-[3, 32, 32] in [0, 1]. PIL rounds to 8 bits between the transforms; nothing is rounded here.
+[3, side, side] in [0, 1], and a view of it [3, size, size] with size <= side: stored larger than the views, images keep
+detail for the crops. PIL rounds to 8 bits between the transforms; nothing is rounded here.
 
 `sample_params` turns a key into the random parameters of one view, and `apply` is a deterministic function of them.
 """
@@ -18,11 +19,11 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from sidae_jax.settings import ViewSettings
 
-SIZE = 32
 _EXACT = lax.Precision.HIGHEST  # one pass in bfloat16 would move a pixel by up to one of 255 levels
 
-Planes = Float[Array, "3 32 32"]
-Plane = Float[Array, "32 32"]
+Planes = Float[Array, "3 _ _"]
+Plane = Float[Array, "_ _"]
+Images = Float[Array, "n size size 3"]
 
 
 # How many uniform numbers the parameters of one view take, by what they are for.
@@ -45,34 +46,40 @@ class ViewParams(NamedTuple):
 
 def make_views(
     keys: Key[Array, " n"],
-    images: UInt8[Array, "n 32 32 3"],
+    images: UInt8[Array, "n side side 3"],
     settings: ViewSettings,
     mean: Float[Array | np.ndarray, "3"],
     std: Float[Array | np.ndarray, "3"],
-) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
-    """Returns the normalized images and two views of each.
+    size: int | None = None,
+) -> tuple[Images, Images, Images]:
+    """Returns the normalized images and two views of each, all of `size` <= side, by default the images' own.
 
     The views of an image depend only on the image and its key, not on the rest of the batch.
     """
     planes = images.transpose(0, 3, 1, 2).astype(jnp.float32) / 255
+    side = images.shape[1]
+    size = size or side
 
     def view(planes: Planes, key: Key[Array, ""]) -> Planes:
-        return apply(planes, sample_params(key, settings), settings)
+        return apply(planes, sample_params(key, settings, side), settings, size)
 
     # both views in one call: half the program to compile
     two_keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
     views = jax.vmap(jax.vmap(view, (None, 0)))(planes, two_keys)
+    if size < side:
+        whole = crop_matrix(0, side, side, size)
+        planes = _resample(whole, planes, whole)
     x, x1, x2 = (p.transpose(0, 2, 3, 1) for p in (planes, views[:, 0], views[:, 1]))
     # fused into the concatenation of the views, the transposition would be several times slower
     return lax.optimization_barrier(tuple((image - mean) / std for image in (x, x1, x2)))
 
 
-def sample_params(key: Key[Array, ""], settings: ViewSettings) -> ViewParams:
-    """Draws the random parameters of one view."""
+def sample_params(key: Key[Array, ""], settings: ViewSettings, side: int) -> ViewParams:
+    """Draws the random parameters of one view of an image of side x side pixels."""
     # one call, since random bits take long to compile
     ends = list(itertools.accumulate(_UNIFORMS.values()))
     uniform = dict(zip(_UNIFORMS, jnp.split(jax.random.uniform(key, (ends[-1],)), ends[:-1]), strict=True))
-    top, left, height, width = _crop(uniform["areas"], uniform["ratios"], uniform["corner"], settings)
+    top, left, height, width = _crop(uniform["areas"], uniform["ratios"], uniform["corner"], settings, side)
     jittered, gray, blurred, flip = uniform["applied"] < jnp.array(
         [settings.p_jitter, settings.p_gray, settings.p_blur, settings.p_flip]
     )
@@ -102,53 +109,63 @@ def _between(uniform, low, high):
     return low + (high - low) * uniform
 
 
-def _crop(areas, ratios, corner, settings):
+def _crop(areas, ratios, corner, settings, side):
     """Returns torchvision's RandomResizedCrop.get_params: the first of ten tries that fits, or else the whole image.
 
     `areas` and `ratios` (ten each) and `corner` (two) are uniform in [0, 1).
     """
-    area = SIZE * SIZE * _between(areas, *settings.crop_scale)
+    area = side * side * _between(areas, *settings.crop_scale)
     ratio = jnp.exp(_between(ratios, *(math.log(ratio) for ratio in settings.crop_ratio)))
     widths = jnp.round(jnp.sqrt(area * ratio)).astype(jnp.int32)
     heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
-    fits = (widths > 0) & (widths <= SIZE) & (heights > 0) & (heights <= SIZE)
+    fits = (widths > 0) & (widths <= side) & (heights > 0) & (heights <= side)
     first = jnp.argmax(fits)
     # torchvision falls back to a central crop of the nearest ratio: the whole of a square image, if 1 is allowed
-    height = jnp.where(fits.any(), heights[first], SIZE)
-    width = jnp.where(fits.any(), widths[first], SIZE)
-    room = jnp.stack([SIZE - height, SIZE - width])
+    height = jnp.where(fits.any(), heights[first], side)
+    width = jnp.where(fits.any(), widths[first], side)
+    room = jnp.stack([side - height, side - width])
     top, left = jnp.minimum(jnp.floor(corner * (room + 1)).astype(jnp.int32), room)
     return top, left, height, width
 
 
-def apply(planes: Planes, params: ViewParams, settings: ViewSettings) -> Planes:
-    """Makes one view: crop, jitter, grayscale, blur, flip. Transforms that `settings` rule out cost nothing."""
-    columns = crop_matrix(params.left, params.width)
+def apply(planes: Planes, params: ViewParams, settings: ViewSettings, size: int) -> Planes:
+    """Makes one view of size x size: crop, jitter, grayscale, blur, flip.
+
+    Transforms that `settings` rule out cost nothing.
+    """
+    side = planes.shape[-1]
+    columns = crop_matrix(params.left, params.width, side, size)
     # mirroring commutes with everything after the crop: done here, on the matrix, the flip costs nothing
     columns = jnp.where(params.flip, columns[::-1], columns)
-    planes = _resample(crop_matrix(params.top, params.height), planes, columns)
+    planes = _resample(crop_matrix(params.top, params.height, side, size), planes, columns)
     if settings.p_jitter > 0:
         planes = color_jitter(planes, params.jitter, params.jitter_rank)
     if settings.p_gray > 0:
         planes = jnp.where(params.gray, grayscale(planes)[None], planes)
     if settings.p_blur > 0:
-        matrix = blur_matrix(params.sigma, max(settings.blur_sigma))
+        matrix = blur_matrix(params.sigma, max(settings.blur_sigma), size)
         planes = _resample(matrix, planes, matrix)
     return planes
 
 
-def _resample(rows: Plane, planes: Planes, columns: Plane) -> Planes:
+def _resample(rows, planes, columns):
     return jnp.matmul(jnp.matmul(rows, planes, precision=_EXACT), columns.T, precision=_EXACT)
 
 
-def crop_matrix(start: Int[Array, ""], length: Int[Array, ""]) -> Plane:
-    """Returns the matrix that resizes the `length` <= 32 pixels from `start` on to 32, by PIL's bilinear filter.
+def crop_matrix(
+    start: Int[Array, ""] | int, length: Int[Array, ""] | int, side: int, size: int
+) -> Float[Array, "size side"]:
+    """Returns the matrix that resizes `length` of `side` pixels, from `start` on, to `size`, by PIL's bilinear filter.
 
-    PIL crops before it resizes, so pixels outside the crop have no weight and the others are renormalized.
+    PIL crops before it resizes, so pixels outside the crop have no weight and the others are renormalized. Where it
+    makes an image smaller its filter is as much wider.
     """
-    center = start + (jnp.arange(SIZE) + 0.5) * (length / SIZE)
-    pixel = jnp.arange(SIZE)
-    weight = jnp.maximum(1 - jnp.abs(pixel[None, :] + 0.5 - center[:, None]), 0)
+    center = start + (jnp.arange(size) + 0.5) * (length / size)
+    pixel = jnp.arange(side)
+    distance = jnp.abs(pixel[None, :] + 0.5 - center[:, None])
+    if size < side:
+        distance /= jnp.maximum(length / size, 1)
+    weight = jnp.maximum(1 - distance, 0)
     weight = jnp.where((pixel >= start) & (pixel < start + length), weight, 0)
     return weight / weight.sum(1, keepdims=True)
 
@@ -205,7 +222,7 @@ def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
     return value - chroma * jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
 
 
-def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
+def blur_matrix(sigma: Float[Array, ""], largest_sigma: float, size: int) -> Float[Array, "size size"]:
     """Returns PIL's GaussianBlur along one axis: three passes of a box of fractional radius, edge pixels repeated.
 
     0 <= sigma <= largest_sigma; sigma 0 gives the identity. The radius follows Pillow's BoxBlur.c, where the box
@@ -216,8 +233,14 @@ def blur_matrix(sigma: Float[Array, ""], largest_sigma: float) -> Plane:
     outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
     radius = inner + outer
     reach = math.floor((math.sqrt(4 * largest_sigma**2 + 1) - 1) / 2) + 1
-    offsets = jnp.arange(-reach, reach + 1)
-    weight = jnp.clip(radius + 1 - jnp.abs(offsets), 0, 1) / (2 * radius + 1)
-    neighbor = jnp.clip(jnp.arange(SIZE)[:, None] + offsets, 0, SIZE - 1)
-    box = jnp.einsum("o,iop->ip", weight, jax.nn.one_hot(neighbor, SIZE), precision=_EXACT)
+
+    def weight(distance):
+        return jnp.clip(radius + 1 - distance, 0, 1) / (2 * radius + 1)
+
+    pixel, offsets = np.arange(size), np.arange(-reach, reach + 1)
+    neighbor = pixel[:, None] + offsets
+    beyond = np.stack([neighbor <= 0, neighbor >= size - 1]).astype(np.float32)  # of either edge, or on it
+    first, last = jnp.einsum("o,eio->ei", weight(np.abs(offsets)), beyond, precision=_EXACT)[..., None]
+    box = weight(np.abs(pixel[:, None] - pixel))  # 0 beyond the reach
+    box = jnp.where(pixel == 0, first, jnp.where(pixel == size - 1, last, box))
     return jnp.matmul(jnp.matmul(box, box, precision=_EXACT), box, precision=_EXACT)

@@ -9,6 +9,7 @@ import tarfile
 import types
 
 import numpy as np
+import scipy.io
 import tensorflow_datasets as tfds
 
 NAMES = [f"class {index}" for index in range(10)]
@@ -42,6 +43,30 @@ def write_cifar10(folder: pathlib.Path) -> None:
     write_tar(folder / "cifar-10-binary.tar.gz", files)
 
 
+def write_cifar100(folder: pathlib.Path) -> None:
+    """Synthetic, in the format of the real archive: a coarse and a fine label before each image."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for name, count in (("test", 4), ("train", 15)):
+        for _ in range(count):
+            labels = bytes([rng.integers(20), rng.integers(100)])
+            member = f"cifar-100-binary/{name}.bin"
+            files[member] = files.get(member, b"") + labels + rng.bytes(3072)
+    for kind, count in (("coarse", 20), ("fine", 100)):
+        lines = "".join(f"{kind} {index}\n" for index in range(count))
+        files[f"cifar-100-binary/{kind}_label_names.txt"] = lines.encode()
+    write_tar(folder / "cifar-100-binary.tar.gz", files)
+
+
+def write_svhn(folder: pathlib.Path) -> None:
+    """Synthetic, in the format of the real files: MATLAB arrays with the images last, and 10 for the digit 0."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 10), ("extra", 3)):
+        images = rng.integers(0, 256, (32, 32, 3, count), np.uint8)
+        labels = (1 + rng.permutation(count) % 10).astype(np.uint8)[:, None]
+        scipy.io.savemat(folder / f"{split}_32x32.mat", {"X": images, "y": labels}, do_compression=True)
+
+
 def write_stl10(folder: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     files = {}
@@ -63,7 +88,14 @@ def write_mnist(folder: pathlib.Path) -> None:
         (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
 
 
-WRITERS = {"cifar10": write_cifar10, "mnist": write_mnist, "fashion_mnist": write_mnist, "stl10": write_stl10}
+WRITERS = {
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "svhn_cropped": write_svhn,
+    "mnist": write_mnist,
+    "fashion_mnist": write_mnist,
+    "stl10": write_stl10,
+}
 
 
 class Folder:

@@ -1,10 +1,11 @@
 """The programs that the compilers for GPUs and TPUs make of the train step: what they must not do again.
 
-It needs the compilers (extra `aot`), and no accelerator.
+It needs the compilers (extra `aot`), and no accelerator. The figures are those of the versions in that extra.
 """
 
 import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -21,13 +22,13 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """A function (target, methods, precisions) -> the figures by method and precision."""
+    """A function (target, methods, precisions[, flags for XLA]) -> the figures by method and precision."""
 
-    def compile_for(target, methods, precisions):
+    def compile_for(target, methods, precisions, xla_flags=""):
         out = tmp_path_factory.mktemp("accelerators") / "figures.json"
         program = [sys.executable, str(ROOT / "benchmarks/accelerators.py"), "--programs=resident", f"--output={out}"]
         choice = [f"--targets={target}", f"--methods={methods}", f"--precisions={precisions}"]
-        subprocess.run([*program, *choice], check=True)
+        subprocess.run([*program, *choice], check=True, env=os.environ | {"XLA_FLAGS": xla_flags})
         return {(row["method"], row["precision"]): row for row in json.loads(out.read_text())}
 
     return compile_for
@@ -54,6 +55,13 @@ def test_a_step_on_an_h100(h100, method, precision, gigabytes, kernels):
     assert 0.9 * kernels < found["kernels"] <= kernels
     assert found["largest_window"] == 7  # the first convolution; gradients of transposed ones once had 31
     assert found["gigaflops"] == pytest.approx({"sidae": 236, "simsiam": 189}[method], rel=0.02)
+
+
+def test_with_deterministic_the_step_is_the_same_program(h100, compiled):
+    """XLA would replace operations without the same bits in every run, or refuse to compile them."""
+    found = compiled("h100", "sidae", "tensorfloat32", "--xla_gpu_deterministic_ops=true")["sidae", "tensorfloat32"]
+    for key in ("kernels", "gigabytes", "gigaflops"):
+        assert found[key] == h100["sidae", "tensorfloat32"][key]
 
 
 def test_a_step_on_tpus_copies_no_data_set(compiled):

@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 from test_conv import plain_max_pool
 
-from sidae_jax.networks.batch_norm import BatchNorm, _sums_of_pairs, _sums_one_by_one
+from sidae_jax.networks.batch_norm import BatchNorm
+from sidae_jax.networks.statistics import _sums_of_pairs, _sums_one_by_one
 
 
 def plainly(x, scale, bias, pool, relu):

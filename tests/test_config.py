@@ -12,7 +12,7 @@ from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation.protocols import PROTOCOLS
-from sidae_jax.settings import METHOD_SETTINGS, ViewSettings
+from sidae_jax.settings import FOLDER, METHOD_SETTINGS, ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 EVALUATIONS = {pathlib.Path(protocol.config_file).name: name for name, protocol in PROTOCOLS.items()}
@@ -29,9 +29,11 @@ def with_value(config: ConfigDict, key: str, value) -> ConfigDict:
 @pytest.mark.parametrize("name", PRETRAINING)
 def test_every_config_file_loads_with_every_method_and_is_locked(name, method):
     config = runpy.run_path(str(CONFIGS / name))["get_config"](method)
+    if name == "folder.py":
+        config.images = "pictures"
     validate(config)
     assert (config.method, config.dataset) == (method, name.removesuffix(".py"))
-    assert config.dataset in DATASETS
+    assert config.dataset in (*DATASETS, FOLDER)
     for section in config, config.views:
         with pytest.raises(AttributeError):
             section.typo = 1
@@ -71,10 +73,13 @@ def test_the_papers_settings():
 INF, NAN = float("inf"), float("nan")
 OUT_OF_RANGE = {
     "method": ["simsam", None],
+    "backbone": ["resnet", ""],
     "stem": ["imagnet", ""],
     "precision": ["bf16", "float16", ""],
     "input": ["ram"],
     "native": ["yes", ""],
+    "store_size": [31, 0, 2000],
+    "size": [0, 31, 33, 48, 512],
     "optimizer": ["adamw"],
     "schedule": ["linear"],
     "target": ["views"],
@@ -84,6 +89,7 @@ OUT_OF_RANGE = {
     "log_every": [0],
     "width": [0],
     "batch_size": [1, 0],
+    "accumulate": [0, -1, 3, 512],
     "seed": [-1, 2**32],
     "lr": [0.0, -0.1, INF, NAN],
     "momentum": [-0.1, 1.0, NAN],
@@ -108,6 +114,7 @@ EDGES = {
     "weight_decay": [0.0],
     "w": [0.0, 1.0],
     "batch_size": [2],
+    "accumulate": [1, 2, 256],
     "d_hid": [4],
     "views.hue": [0.0, 0.5],
     "views.p_blur": [0.0, 1.0],
@@ -146,7 +153,8 @@ def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
 
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
-    without_range = {"dataset", "data_dir", "train_split", "zero_init_residual"}  # the data's, and a truth value
+    # the data's and another run's names, and a truth value
+    without_range = {"dataset", "data_dir", "train_split", "init_from", "zero_init_residual"}
     assert set(OUT_OF_RANGE) | without_range == set(flat(pretraining("sidae", "digits")))
     for key, values in EDGES.items():
         for value in values:
@@ -184,7 +192,7 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
     with pytest.raises(UserError, match=r"config.target is not a key of pre-training by simsiam.*cifar10.py:simsiam"):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
     with pytest.raises(
-        UserError, match=r"config.batch_size is not a key of an evaluation by linear.*configs/linear_eval.py"
+        UserError, match=r"config.accumulate is not a key of an evaluation by linear.*configs/linear_eval.py"
     ):
         evaluation_config.validate(pretraining("sidae", "digits"))
 

@@ -53,6 +53,14 @@ def test_conv2d(size, c, f, k, stride):
     _assert_same(lambda x, w: conv_xla.conv2d(x, w, stride), lambda x, w: plain_conv2d(x, w, stride), x, kernel)
 
 
+@pytest.mark.parametrize(("h", "w"), [(6, 5), (5, 6), (7, 5), (6, 10)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv2d_of_maps_that_are_not_square_or_odd(h, w, stride):
+    """The library's own are 32x32 and its halves."""
+    x, kernel = _random((3, h, w, 4), (3, 3, 4, 6))
+    _assert_same(lambda x, w: conv.conv2d(x, w, stride), lambda x, w: plain_conv2d(x, w, stride), x, kernel)
+
+
 @pytest.mark.parametrize(("size", "f"), [(1, 5), (2, 5), (4, 5), (8, 5), (8, 3), (16, 5), (16, 3)])
 def test_conv_transpose2d(size, f):
     x, kernel = _random((3, size, size, 4), (3, 3, 4, f))

@@ -111,6 +111,23 @@ def test_cifar10_from_an_archive_put_by_hand(tmp_path, monkeypatch):
         np.testing.assert_array_equal(image, example["image"])
 
 
+@pytest.mark.parametrize(
+    ("name", "counts", "num_classes"),
+    [("cifar100", {"train": 15, "test": 4}, 100), ("svhn_cropped", {"train": 12, "test": 10, "extra": 3}, 10)],
+)
+def test_cifar100_and_svhn_from_archives_put_by_hand(tmp_path, monkeypatch, name, counts, num_classes):
+    folder = archives(name, tmp_path)
+    expected, names = stock_examples(name, folder, monkeypatch)
+    monkeypatch.setitem(builders.BUILDERS, name, with_checksums_of(name, folder))
+    data_dir = by_hand(tmp_path)
+    for split, count in counts.items():
+        loaded = load(name, split, str(data_dir))
+        assert (len(loaded.images), loaded.class_names) == (count, tuple(names))
+        assert loaded.num_classes == num_classes
+        wanted = {example["image"].tobytes(): int(example["label"]) for _, example in expected[split]}
+        assert [wanted[image.tobytes()] for image in loaded.images] == list(loaded.labels)
+
+
 def test_stl10_from_an_archive_put_by_hand(tmp_path, monkeypatch):
     folder = archives("stl10", tmp_path)
     expected, _ = stock_examples("stl10", folder, monkeypatch)

@@ -37,6 +37,7 @@ def test_examples_are_the_stock_ones(name, tmp_path, monkeypatch):
             assert example.keys() == wanted.keys()
             assert example["label"] == np.squeeze(wanted["label"])
             assert example.get("id") == wanted.get("id")
+            assert example.get("coarse_label") == wanted.get("coarse_label")
             with Image.open(io.BytesIO(example["image"])) as image:
                 np.testing.assert_array_equal(np.asarray(image), np.squeeze(wanted["image"]))
 

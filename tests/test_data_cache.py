@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sidae_jax import array_cache
-from sidae_jax.data import decode, load
+from sidae_jax.data import load, tfds_source
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.usefixtures("cache_folder")
 @pytest.fixture
 def decodings(monkeypatch) -> list[str]:
     """The splits that are decoded, as they are."""
-    seen, real = [], decode.decode_split
+    seen, real = [], tfds_source.TfdsSource._decode
 
-    def spy(builder, split):
+    def spy(self, split, start):
         seen.append(split)
-        return real(builder, split)
+        return real(self, split, start)
 
-    monkeypatch.setattr(decode, "decode_split", spy)
+    monkeypatch.setattr(tfds_source.TfdsSource, "_decode", spy)
     return seen
 
 

@@ -154,7 +154,7 @@ def test_mistakes_of_an_evaluation_are_told(run, tmp_path, images, monkeypatch):
     (workdir / "eval").unlink()
     unlabelled = dataclasses.replace(images, labels=np.full(40, -1, np.int32))
     with monkeypatch.context() as patch:
-        patch.setattr(data, "load", lambda *_: unlabelled)
+        patch.setattr(data, "load", lambda *_, **__: unlabelled)
         with pytest.raises(UserError, match=r"config.train_split=.* without labels: give"):
             evaluate(tiny(), str(workdir))
     flip_a_bit(max((workdir / "checkpoints" / "4" / "metadata").iterdir(), key=lambda path: path.stat().st_size))

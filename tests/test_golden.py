@@ -16,7 +16,7 @@ from torch_names import from_torch
 from sidae_jax import config
 from sidae_jax.methods import make_method
 from sidae_jax.methods.batch import Batch
-from sidae_jax.networks.resnet import ResNet18
+from sidae_jax.networks.backbones import make_backbone
 from sidae_jax.runs import checkpoint
 from sidae_jax.settings import BackboneSettings
 from sidae_jax.training.step import make_optimizer
@@ -71,7 +71,7 @@ def test_each_network_forward(split):
 
 @pytest.mark.usefixtures("convolutions")
 def test_the_cifar_stem_forward():
-    backbone = ResNet18(BackboneSettings("cifar", 4), rng=np.random.default_rng(0))
+    backbone = make_backbone(BackboneSettings(stem="cifar", width=4), rng=np.random.default_rng(0))
     graphdef, params, batch_stats = nnx.split(backbone, nnx.Param, nnx.BatchStat)
     arrays = from_torch({f"encoder.backbone.{name}": value for name, value in under("cifar_init/").items()})
     params = load_into(params, arrays, "params.encoder.backbone.")
@@ -131,7 +131,7 @@ def test_three_sgd_steps_with_cosine_decay(split):
 @pytest.mark.parametrize("zero", [False, True])
 def test_the_initial_scale_of_the_residual_branches(zero):
     settings = BackboneSettings(width=4, zero_init_residual=zero)
-    blocks = ResNet18(settings, rng=np.random.default_rng(0)).blocks
+    blocks = make_backbone(settings, rng=np.random.default_rng(0)).blocks
     assert all(np.all(block.norm2.scale[...] == (0 if zero else 1)) for block in blocks)
     assert all(np.all(block.norm1.scale[...] == 1) for block in blocks)
 

@@ -140,3 +140,25 @@ def test_the_mean_over_devices_is_that_of_all_labeled_examples():
     by_device = jax.vmap(lambda *a: losses.classification(*a, "data"), axis_name="data")(logits, labels)
     wanted = losses.classification(logits.reshape(9, 4), labels.reshape(9))
     np.testing.assert_allclose([value.mean() for value in by_device], wanted, rtol=1e-6)
+
+
+def test_losses_of_bfloat16_are_computed_in_full(arrays):
+    """The rounding of the arguments is in both; that of a loss computed in bfloat16 would be up to 1e-2."""
+    rounded = [x.astype(jnp.bfloat16) for x in arrays]
+    a, b, c, d = (np.asarray(x, np.float64) for x in rounded)
+    labels = jnp.array([3, 1, 0, 5, 6])
+    log_softmax = a - np.log(np.exp(a).sum(1, keepdims=True))
+    found = {
+        "ncs": (losses.ncs(*rounded[:2]), numpy_losses.ncs(a, b)),
+        "mse": (losses.mse(*rounded[:2]), numpy_losses.mse(a, b)),
+        "mse to float32": (losses.mse(arrays[1], rounded[0]), numpy_losses.mse(np.asarray(arrays[1]), a)),
+        "simsiam": (losses.simsiam(*rounded), numpy_losses.simsiam(a, b, c, d)),
+        "dae": (losses.dae(rounded[0], rounded[0], *rounded[1:3]), numpy_losses.dae(a, b, c)),
+        "kl": (losses.kl_to_standard_normal(*rounded[:2]), 0.5 * (a**2 + np.exp(b) - 1 - b).mean()),
+        "info_nce": (losses.info_nce(*rounded[:2], 0.1), numpy_losses.info_nce(a, b, 0.1)),
+        "classification": (losses.classification(rounded[0], labels)[0], -log_softmax[np.arange(5), labels].mean()),
+        "feature_std": (losses.feature_std(rounded[0]), numpy_losses.feature_std(a)),
+    }
+    for name, (value, wanted) in found.items():
+        assert value.dtype == jnp.float32, name
+        np.testing.assert_allclose(value, wanted, rtol=1e-5, err_msg=name)

@@ -17,10 +17,11 @@ def test_keys_are_renamed_at_any_depth_and_values_stay():
     assert old["config"] == {"classes": 10}
 
 
-def test_runs_and_evaluations_without_a_precision_had_that_of_xla():
+def test_runs_and_evaluations_without_newer_keys_had_what_there_was():
     run, record = {"stem": "cifar", "zero_init_residual": False}, {"labelled_rows_sha256": "ab", "accuracy": 0.5}
     added = {"precision": "tensorfloat32"}
-    assert old_names.modern({"config": run}) == {"config": run | added}
+    of_runs = {"native": "off", "size": 32, "store_size": None, "backbone": "resnet18", "accumulate": 1}
+    assert old_names.modern({"config": run}) == {"config": run | added | of_runs}
     assert old_names.modern(record) == {"labeled_rows_sha256": "ab", "accuracy": 0.5} | added
     assert old_names.modern(record | {"precision": "bfloat16"})["precision"] == "bfloat16"
 
@@ -45,7 +46,7 @@ def test_a_checkpoint_with_old_keys_is_restored(tmp_path):
 
 
 def test_a_run_whose_config_json_has_old_keys_is_continued(tmp_path):
-    config = ConfigDict({"method": "vae", "num_classes": 10, "views": {"hue": 0.1}})
+    config = ConfigDict({"method": "vae", "num_classes": 10, "views": {"hue": 0.1}, "native": "off"})
     with Workdir(tmp_path, config, lock=False) as workdir:
         workdir.write_config("a" * 64)
     path = tmp_path / "config.json"

@@ -18,13 +18,17 @@ from sidae_jax.runs import checkpoint
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
+import golden_backbones  # noqa: E402
 import make_golden  # noqa: E402
+import make_golden_backbones  # noqa: E402
+import pytorch_backbones  # noqa: E402
 import pytorch_reference  # noqa: E402
 
 
-def test_the_golden_values_are_what_pytorch_gives_now():
-    stored = np.load(make_golden.PATH, allow_pickle=False)
-    made = make_golden.compute(torch.float64)
+@pytest.mark.parametrize("maker", [make_golden, make_golden_backbones])
+def test_the_golden_values_are_what_pytorch_gives_now(maker):
+    stored = np.load(maker.PATH, allow_pickle=False)
+    made = maker.compute(torch.float64)
     assert set(stored.files) == set(made)
     for name in stored.files:
         np.testing.assert_allclose(made[name], stored[name], rtol=1e-5, atol=1e-7, err_msg=name)
@@ -79,3 +83,18 @@ def test_a_fresh_network_is_drawn_as_pytorchs():
             np.testing.assert_allclose(found[name].std(), value.std(), rtol=5 / value.size**0.5, err_msg=name)
             uniform = [np.abs(array).max() < 1.8 * array.std() for array in (found[name], value)]  # sqrt(3) of them
             assert uniform[0] == uniform[1], name
+
+
+@pytest.mark.parametrize("backbone", golden_backbones.BLOCKS)
+def test_the_reference_of_the_backbones_is_torchvision(backbone):
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    ours = getattr(pytorch_backbones, backbone)()
+    options = {"norm_layer": lambda channels: torch.nn.GroupNorm(32, channels)} if backbone.endswith("_gn") else {}
+    theirs = getattr(torchvision.models, backbone.removesuffix("_gn"))(**options)
+    theirs.fc = torch.nn.Identity()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.from_numpy(golden_backbones.images())
+    for network in (ours, theirs):
+        network.train()
+    torch.testing.assert_close(ours(x), theirs(x))

@@ -99,6 +99,31 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
+def test_evaluations_and_runs_of_other_precisions_are_kept_apart(tmp_path):
+    """Records without the key are from before it, when products had XLA's default precision."""
+    for seed in (0, 1):
+        run = tmp_path / "a" / f"seed{seed}"
+        write_config(run, "sidae", seed=seed)
+        write_results(run, [0.5], [40], "old")
+        write_results(run, [0.6 + seed / 10], [40], "default", precision="tensorfloat32")
+        write_results(run, [0.9], [40], "rounded", precision="bfloat16")
+        write_results(run, [0.8], [40], "full", precision="float32")
+    write_config(tmp_path / "a" / "seed2", "sidae", seed=2, precision="bfloat16")
+    write_results(tmp_path / "a" / "seed2", [0.2], [40], "rounded", precision="bfloat16")
+    found = summaries.summarize(summaries.read(find_runs(tmp_path)))
+    assert {(s.pretraining.settings, s.task.settings): (s.seeds, s.mean) for s in found} == {
+        ("", ""): (2, pytest.approx(57.5)),  # of 55 and 60
+        ("", "precision = bfloat16"): (2, pytest.approx(90)),
+        ("", "precision = float32"): (2, pytest.approx(80)),
+        ("precision = bfloat16", "precision = bfloat16"): (1, pytest.approx(20)),
+    }
+    assert {table.title for table in tables.accuracy_tables(found)} == {
+        PLAIN,
+        PLAIN.replace("labels", "labels, precision = bfloat16"),
+        PLAIN.replace("labels", "labels, precision = float32"),
+    }
+
+
 def test_results_of_other_splits_or_labeled_rows_are_kept_apart(tmp_path):
     write_config(tmp_path, "dae")
     whole = {"train_split": "train", "test_split": "test", "labeled_rows_sha256": "a" * 64}

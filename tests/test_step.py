@@ -57,6 +57,7 @@ def build(images, on, method="sidae", **changes):
         views=view_settings(settings),
         normalization=measure(images.images),
         precision=settings.precision,
+        accumulate=settings.accumulate,
     )
     return mesh.put_tree(on, state), device_step
 
@@ -140,7 +141,7 @@ def run_in_float64(images, count, steps, monkeypatch, method="sidae", **changes)
         patch.setattr(step, "make_views", lambda *a: [view.astype(jnp.float64) for view in make_views(*a)])
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
         for number in range(steps):
-            rows = order_of(images)[number]
+            rows = input_pipeline.in_parts(order_of(images), changes.get("accumulate", 1), count)[number]
             state, _ = mapped(state, ImageBatch(images.images[rows], images.labels[rows]), key)
     return checkpoint.to_arrays(state)
 

@@ -91,7 +91,7 @@ def test_grayscale(images):
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.5, 2.0])
 def test_blur(images, sigma):
-    matrix = views.blur_matrix(jnp.float32(sigma), 2.0)
+    matrix = views.blur_matrix(jnp.float32(sigma), 2.0, 32)
     for image in images:
         found = image_of(matrix @ planes(image) @ matrix.T)
         difference = np.abs(found - pil_views.gaussian_blur(image, sigma).astype(float))
@@ -100,7 +100,7 @@ def test_blur(images, sigma):
 
 
 def test_no_blur_is_the_identity():
-    np.testing.assert_allclose(views.blur_matrix(jnp.float32(0), 2.0), np.eye(32), atol=1e-7)
+    np.testing.assert_allclose(views.blur_matrix(jnp.float32(0), 2.0, 32), np.eye(32), atol=1e-7)
 
 
 def neutral(**changes):
@@ -126,7 +126,7 @@ def test_crop_resize_and_flip(images, crop, flip):
     for image in images:
         wanted = pil_views.resized_crop(image, top, left, height, width)
         wanted = pil_views.hflip(wanted) if flip else wanted
-        found = image_of(views.apply(planes(image), params, ViewSettings()))
+        found = image_of(views.apply(planes(image), params, ViewSettings(), 32))
         np.testing.assert_allclose(found, wanted.astype(float), atol=1.6)
 
 
@@ -149,7 +149,7 @@ def test_all_together_in_torchvisions_order(images):
     for name, factor in (("contrast", 0.7), ("saturation", 1.2), ("brightness", 1.3)):
         wanted = getattr(pil_views, name)(wanted, factor)
     wanted = pil_views.hflip(pil_views.gaussian_blur(pil_views.grayscale(wanted), 1.1))
-    found = image_of(views.apply(planes(image), params, ViewSettings(p_blur=0.5)))
+    found = image_of(views.apply(planes(image), params, ViewSettings(p_blur=0.5), 32))
     np.testing.assert_allclose(found, wanted.astype(float), atol=4)  # PIL rounds a dozen times on the way
 
 
@@ -160,7 +160,7 @@ N = 20_000
 def draws():
     keys = jax.random.split(jax.random.key(7), N)
     return jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(lambda key: views.sample_params(key, ViewSettings(p_blur=0.5))))(keys)
+        np.asarray, jax.jit(jax.vmap(lambda key: views.sample_params(key, ViewSettings(p_blur=0.5), 32)))(keys)
     )
 
 

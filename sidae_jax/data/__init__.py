@@ -1,5 +1,5 @@
-"""Images for training and evaluation: TFDS data sets without TensorFlow, decoded once and cached."""
+"""Images for training and evaluation: TFDS data sets without TensorFlow, and folders, decoded once and cached."""
 
-from sidae_jax.data.source import DATASETS, Images, load
+from sidae_jax.data.source import DATASETS, Images, check_name, load
 
-__all__ = ["DATASETS", "Images", "load"]
+__all__ = ["DATASETS", "Images", "check_name", "load"]

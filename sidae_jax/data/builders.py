@@ -55,31 +55,66 @@ class FashionMnist(_IdxImages, tfds.builder_cls("fashion_mnist"), skip_registrat
     name = "fashion_mnist"
 
 
-class Cifar10(tfds.builder_cls("cifar10"), skip_registration=True):
-    """CIFAR-10's binary archive: records of a label byte and 3x32x32 bytes, channels first."""
-
-    name = "cifar10"
+class _CifarBinary:
+    """Reads a binary archive of CIFAR: records of one byte a label and 3x32x32 bytes, channels first."""
 
     def _split_generators(self, dl_manager):
-        cifar = self._cifar_info  # the stock builder's url and file names
+        cifar = self._cifar_info  # the stock builder's url, file names and labels
         archive = dl_manager.download(cifar.url)
-        (label_file,) = cifar.label_files
-        names = read_members(archive, [cifar.prefix + label_file])[cifar.prefix + label_file]
-        self.info.features["label"].names = [name for name in names.decode().split("\n") if name]
+        names = read_members(archive, [cifar.prefix + file for file in cifar.label_files])
+        for key, file in zip(cifar.label_keys, cifar.label_files, strict=True):
+            lines = names[cifar.prefix + file].decode().split("\n")
+            self.info.features[key].names = [name for name in lines if name]
         return {
             split: self._generate_examples(archive, f"{split}_", [cifar.prefix + file for file in files])
             for split, files in (("train", cifar.train_files), ("test", cifar.test_files))
         }
 
     def _generate_examples(self, archive, id_prefix: str, members: list[str]) -> Examples:
-        index = 0
+        index, keys = 0, self._cifar_info.label_keys
         for member in members:  # the order of the stock builder, which is not the archive's
             with open_member(archive, member) as (file, size):
-                for record in read_records(file, size, 1 + 3 * 32 * 32):
-                    image = record[1:].reshape(3, 32, 32).transpose(1, 2, 0)
-                    label = int(record[0])
-                    yield index, {"id": f"{id_prefix}{index:05d}", "image": encode_png(image), "label": label}
+                for record in read_records(file, size, len(keys) + 3 * 32 * 32):
+                    labels = dict(zip(keys, map(int, record[: len(keys)]), strict=True))
+                    image = record[len(keys) :].reshape(3, 32, 32).transpose(1, 2, 0)
+                    yield index, {"id": f"{id_prefix}{index:05d}", "image": encode_png(image), **labels}
                     index += 1
+
+
+class Cifar10(_CifarBinary, tfds.builder_cls("cifar10"), skip_registration=True):
+    """CIFAR-10's binary archive."""
+
+    name = "cifar10"
+
+
+class Cifar100(_CifarBinary, tfds.builder_cls("cifar100"), skip_registration=True):
+    """CIFAR-100's binary archive; `label` is the fine one of its two labels."""
+
+    name = "cifar100"
+
+
+class SvhnCropped(tfds.builder_cls("svhn_cropped"), skip_registration=True):
+    """The cropped digits of SVHN in MATLAB files: X, uint8 [32, 32, 3, n], and y, [n, 1] in 1..10, where 10 is zero.
+
+    A file is read whole, as the stock builder does: the largest, "extra", takes 1.6 GB.
+    """
+
+    name = "svhn_cropped"
+
+    def _split_generators(self, dl_manager):
+        urls = {info.filename.partition("_")[0]: url for url, info in self.url_infos.items()}
+        paths = dl_manager.download({split: urls[split] for split in ("train", "test", "extra")})
+        return {split: self._generate_examples(f"{split}_", path) for split, path in paths.items()}
+
+    def _generate_examples(self, id_prefix: str, path: str | os.PathLike) -> Examples:
+        import scipy.io  # here: only a preparation needs this slow import
+
+        arrays = scipy.io.loadmat(path, variable_names=("X", "y"))
+        images, labels = np.moveaxis(arrays["X"], 3, 0), arrays["y"][:, 0].astype(int)
+        if labels.min() < 1 or labels.max() > 10:
+            raise ValueError(f"{path} has labels from {labels.min()} to {labels.max()}, not from 1 to 10")
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            yield index, {"id": f"{id_prefix}{index:06d}", "image": encode_png(image), "label": int(label) % 10}
 
 
 class Stl10(tfds.builder_cls("stl10"), skip_registration=True):
@@ -115,9 +150,9 @@ class Stl10(tfds.builder_cls("stl10"), skip_registration=True):
 
 
 BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
-    builder.name: builder for builder in (Cifar10, Mnist, FashionMnist, Stl10, Digits)
+    builder.name: builder for builder in (Cifar10, Cifar100, SvhnCropped, Mnist, FashionMnist, Stl10, Digits)
 }
-for _ours in (Cifar10, Mnist, FashionMnist, Stl10):
+for _ours in (Cifar10, Cifar100, SvhnCropped, Mnist, FashionMnist, Stl10):
     # TFDS finds a builder's checksums and writes its origin by its module. Set after the class is made,
     # so that TFDS's own list of that module's builders stays as it was.
     _ours.__module__ = tfds.builder_cls(_ours.name).__module__

@@ -1,108 +1,98 @@
-"""The encoded records of a prepared TFDS split, decoded with PIL into 32x32 RGB arrays."""
+"""One encoded image, decoded with PIL into a square RGB array."""
 
-import concurrent.futures
 import io
-import os
-import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
-import rich.console
-import rich.progress
-from absl import logging
 from jaxtyping import UInt8
 from PIL import Image
 
-from sidae_jax.array_cache import Arrays
-from sidae_jax.errors import UserError
-
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
-
-SIZE = 32
-_VERSION = 1  # raised when decode_image returns other numbers, so that older caches are not used
-_CHUNK = 512  # records read at a time, so that the encoded split is never held in memory
-_BLOCK = 64  # images that a thread decodes at a time: one by one, threads would be slower than none
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_VERSION = 2  # raised when decode_image returns other numbers, so that older caches are not used
+_MOST_UNEQUAL = 100  # times that one side may be as long as the other
+_WHITE = (255, 255, 255, 255)
+_ORIENTATION = 0x0112  # EXIF's tag, whose values 2 to 8 say how an image is turned to be upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def version() -> str:
-    """Returns what the decoded numbers depend on besides the records: this module and Pillow's decoders."""
+    """Returns what the decoded numbers depend on besides the images: this module and Pillow's decoders."""
     return f"{_VERSION}, pillow {PIL.__version__}"
 
 
-def decode_image(encoded: bytes) -> UInt8[np.ndarray, "32 32 3"]:
-    """Decodes a PNG or JPEG image, always with PIL, so that the numbers do not depend on OpenCV.
+def decode_image(encoded: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Decodes an image, always with PIL, so that the numbers do not depend on OpenCV.
 
-    Where the size differs from 32x32 it is resized with PIL's antialiased bilinear filter, in the
-    image's own mode; gray is repeated to three channels afterward.
+    The image is turned as its EXIF orientation says. If it is not of the size wanted, its shorter side becomes `size`
+    by PIL's antialiased bilinear filter and the middle of the longer side is kept. An image with transparency lies on
+    white; of 16 bits a channel the upper 8 are kept, which is what PIL itself does with color; CMYK becomes RGB by
+    PIL's formula, without color profiles; of an animation the first frame is taken; gray is resized as it is and then
+    repeated to three channels.
+
+    Args:
+      encoded: the bytes of a file in one of FORMATS.
+      size: the side of the result, in pixels.
 
     Returns:
-      uint8 [32, 32, 3], 0..255.
+      uint8 [size, size, 3], 0..255.
 
     Raises:
-      OSError: the bytes are no image (PIL.UnidentifiedImageError) or a truncated one.
+      PIL.UnidentifiedImageError: the bytes are no image in one of FORMATS.
+      Exception: PIL raises many kinds for a damaged image: OSError, ValueError, SyntaxError, struct.error, ...
+      Image.DecompressionBombError: it has more pixels than Image.MAX_IMAGE_PIXELS, for which PIL alone only warns.
+      ValueError: one side is more than 100 times as long as the other.
     """
-    with Image.open(io.BytesIO(encoded)) as opened:
-        image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
-        if image.size != (SIZE, SIZE):
-            image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
+        _check_shape(*opened.size)
+        turn = _UPRIGHT.get(_orientation(opened))
+        image = _gray_or_rgb(opened)
+        if turn is not None:
+            image = image.transpose(turn)
+        if image.size != (size, size):
+            short, left, top = _central_square(*image.size)
+            box = (left, top, left + short, top + short)
+            # PIL filters with the pixels around the box too: resized and then cropped, at the cost of the square alone.
+            image = image.resize((size, size), Image.Resampling.BILINEAR, box)
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Arrays:
-    """Decodes a whole split, in the order of its record files.
+def _check_shape(width: int, height: int) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise Image.DecompressionBombError(f"{width}x{height} pixels are more than PIL's limit of {limit}")
+    if max(width, height) > _MOST_UNEQUAL * min(width, height):
+        raise ValueError(f"of {width}x{height} pixels, one side is more than {_MOST_UNEQUAL} times the other")
 
-    Returns:
-      "images", uint8 [n, 32, 32, 3], and "labels", int32 [n] (-1 for an image without a label).
 
-    Raises:
-      UserError: a record file is corrupt or cannot be read.
-    """
-    import tensorflow_datasets as tfds
+def _central_square(width: int, height: int) -> tuple[int, int, int]:
+    """Returns the side, left and top of the largest square in the middle."""
+    short = min(width, height)
+    return short, (width - short) // 2, (height - short) // 2
 
-    count = builder.info.splits[split].num_examples
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    labels = np.empty(count, np.int32)
+
+def _orientation(image: Image.Image) -> int:
     try:
-        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        # PIL releases the interpreter lock while it decodes and resizes: a gain for 96x96 images.
-        with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for start in _progress(range(0, count, _CHUNK), f"Decoding {count} images of {builder.name} {split}"):
-                stop = min(start + _CHUNK, count)
-                records = source.__getitems__(list(range(start, stop)))
-                labels[start:stop] = [record["label"] for record in records]
-                encoded = [record["image"] for record in records]
-                blocks = [encoded[first : first + _BLOCK] for first in range(0, len(encoded), _BLOCK)]
-                images[start:stop] = np.concatenate(list(pool.map(_decode_block, blocks)))
-    # array_record raises its own mixture for a corrupt or truncated file.
-    except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
-        raise unreadable(builder, error) from error
-    return {"images": images, "labels": labels}
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # any of PIL's: broken metadata do not damage the pixels
+        return 1
 
 
-def _decode_block(encoded: list[bytes]) -> UInt8[np.ndarray, "n 32 32 3"]:
-    return np.stack([decode_image(image) for image in encoded])
-
-
-def unreadable(builder: "tfds.core.DatasetBuilder", error: Exception) -> UserError:
-    """Returns the error for a prepared data set that cannot be read."""
-    return UserError(
-        f"dataset {builder.name!r} lies prepared in {builder.data_dir} but cannot be read ({one_line(error)}): copy or "
-        "prepare that folder anew, or give another --config.data_dir"
-    )
-
-
-def one_line(error: Exception) -> str:
-    """Returns the message of an error for the middle of a sentence."""
-    return " ".join(str(error).split()).rstrip(".")
-
-
-def _progress(starts: range, description: str) -> Iterable[int]:
-    """Returns the starts, with a bar on a terminal and one log line elsewhere."""
-    if not sys.stderr.isatty():
-        logging.info("%s, once; the cache keeps them.", description)
-        return starts
-    return rich.progress.track(starts, description, console=rich.console.Console(stderr=True), transient=True)
+def _gray_or_rgb(image: Image.Image) -> Image.Image:
+    """Returns the image in mode "L" or "RGB"."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")

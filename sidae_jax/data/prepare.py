@@ -6,13 +6,15 @@ import io
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
 
+import numpy as np
 import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, resource
 
-from sidae_jax.data import builders, decode, shuffle
-from sidae_jax.errors import UserError
+from sidae_jax.data import builders, prepared, shuffle
+from sidae_jax.errors import UserError, one_line
 
 _TIMEOUT = 3  # seconds to connect, and again to answer
 # What reading a corrupt archive raises; a download's SHA-256 was checked, but the disk can fail later.
@@ -22,24 +24,25 @@ _CORRUPT = (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error
 def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     """Returns a builder whose data is prepared in a format with random access.
 
-    A data set that is prepared in `data_dir` is used as it is, and nothing is written. Otherwise it is downloaded
-    (never from TFDS's own bucket; SHA-256 checked) and prepared there. Two processes that do so at once work in
-    folders of their own, and the result of the first to finish stays.
+    A data set that is prepared in `data_dir` is used as it is, and nothing is written. Otherwise one of
+    `builders.BUILDERS` is downloaded (never from TFDS's own bucket; SHA-256 checked) and prepared there. Two processes
+    that do so at once work in folders of their own, and the result of the first to finish stays.
 
     Args:
-      dataset: a name in `builders.BUILDERS`.
+      dataset: a name in `builders.BUILDERS`, or of any other prepared data set that has images, as
+        `prepared.folder_of` takes it.
       data_dir: an existing folder, or None for TFDS's default.
 
     Raises:
-      UserError: the data set cannot be read, downloaded or written.
+      UserError: the data set is neither known nor prepared, or cannot be read, downloaded or written.
     """
-    builder_cls = builders.BUILDERS[dataset]
-    builder = _open(builder_cls, data_dir)
-    # is_prepared() alone would log a warning about a folder that is not there.
-    if not (builder.data_path.exists() and builder.is_prepared()):
-        _check_archives(builder)
-        _prepare(builder)
-        builder = _open(builder_cls, data_dir)
+    if dataset in builders.BUILDERS:
+        builder = _known(builders.BUILDERS[dataset], data_dir)
+    else:
+        root = data_dir or tfds.core.constants.DATA_DIR
+        folder = prepared.folder_of(dataset, root, builders.BUILDERS)
+        builder = _open(lambda: tfds.builder_from_directory(folder), dataset, data_dir or root)
+        _check_features(builder, dataset)
     formats = builder.info.available_file_formats()
     if not formats & tfds.core.FileFormat.with_random_access():
         found = ", ".join(sorted(format_.value for format_ in formats)) or "an unknown format"
@@ -50,14 +53,48 @@ def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBui
     return builder
 
 
-def _open(builder_cls, data_dir: str | None) -> tfds.core.DatasetBuilder:
+def unreadable(builder: tfds.core.DatasetBuilder, error: Exception) -> UserError:
+    """Returns the error for a prepared data set that cannot be read."""
+    return UserError(
+        f"dataset {builder.name!r} lies prepared in {builder.data_dir} but cannot be read ({one_line(error)}): copy or "
+        "prepare that folder anew, or give another --config.data_dir"
+    )
+
+
+def is_image(feature: tfds.features.FeatureConnector | None) -> bool:
+    """Returns whether a feature is there and is an encoded image."""
+    return isinstance(feature, tfds.features.Image)
+
+
+def _known(builder_cls: type[tfds.core.DatasetBuilder], data_dir: str | None) -> tfds.core.DatasetBuilder:
+    builder = _open(lambda: builder_cls(data_dir=data_dir), builder_cls.name, data_dir)
+    # is_prepared() alone would log a warning about a folder that is not there.
+    if not (builder.data_path.exists() and builder.is_prepared()):
+        _check_archives(builder)
+        _prepare(builder)
+        builder = _open(lambda: builder_cls(data_dir=data_dir), builder_cls.name, data_dir)
+    return builder
+
+
+def _check_features(builder: tfds.core.DatasetBuilder, dataset: str) -> None:
+    features = builder.info.features
+    features = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image = features.get("image")
+    if not (is_image(image) and image.np_dtype in (np.uint8, np.uint16)):
+        raise UserError(
+            f"dataset={dataset!r} lies prepared in {builder.data_dir} but has no feature `image` that is one (its "
+            f"features: {', '.join(map(str, features))}): give a data set of images"
+        )
+
+
+def _open(make: Callable[[], tfds.core.DatasetBuilder], name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
-        builder = builder_cls(data_dir=data_dir)
+        builder = make()
         _ = builder.info  # reads dataset_info.json where the data is prepared
         return builder
     except Exception as error:  # protobuf, JSON, OS or TFDS: any of theirs means a folder it cannot read
         raise UserError(
-            f"--config.data_dir={data_dir}: TFDS cannot read its folder {builder_cls.name} ({decode.one_line(error)}): "
+            f"--config.data_dir={data_dir}: TFDS cannot read its folder {name} ({one_line(error)}): "
             "copy or prepare it anew, or give another --config.data_dir"
         ) from error
 
@@ -121,6 +158,6 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
 
 def _failed(builder: tfds.core.DatasetBuilder, error: Exception, way_out: str) -> UserError:
     return UserError(
-        f"dataset {builder.name!r} could not be prepared in {builder.data_dir} ({decode.one_line(error)}): "
+        f"dataset {builder.name!r} could not be prepared in {builder.data_dir} ({one_line(error)}): "
         f"{way_out}, or give another --config.data_dir"
     )

@@ -18,7 +18,6 @@ from sidae_jax.methods import make_method
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.heads import Encoder
 from sidae_jax.networks.precision import in_full, products_in
-from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.runs import checkpoint
 
 _BATCH = 512
@@ -32,7 +31,7 @@ class Backbone:
     With kind = "projector" the network is the whole encoder, whose output is z.
     """
 
-    network: ResNet18 | Encoder
+    network: nnx.Module
     normalization: Normalization
     kind: str = "backbone"
 
@@ -78,7 +77,7 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
 
 def untrained_backbone(
     metadata: dict[str, Any],
-    images: UInt8[np.ndarray, "n 32 32 3"],
+    images: UInt8[np.ndarray, "n size size 3"],
     kind: str = "backbone",
     precision: str | None = None,
 ) -> Backbone:
@@ -142,14 +141,14 @@ def normalization_of(metadata: dict[str, Any]) -> Normalization:
 def compute_features(backbone: Backbone, images: np.ndarray) -> Float[np.ndarray, "n features"]:
     """Returns float32 features in evaluation mode, without augmentation; batches are split over the local devices.
 
-    images: uint8 [n, 32, 32, 3], 0..255, n >= 1. Raises UserError for anything else, such as floats in [0, 1], which
-    would all become 0.
+    images: uint8 [n, size, size, 3], 0..255, n >= 1, with the network's size. Raises UserError for anything else, such
+    as floats in [0, 1], which would all become 0.
     """
-    dtype, shape = getattr(images, "dtype", type(images).__name__), np.shape(images)
-    if dtype != np.uint8 or shape[1:] != (32, 32, 3) or shape[0] == 0:
+    dtype, shape, size = getattr(images, "dtype", type(images).__name__), np.shape(images), backbone.network.size
+    if dtype != np.uint8 or shape[1:] != (size, size, 3) or shape[0] == 0:
         raise UserError(
-            f"images of dtype {dtype} and shape {shape} have no features: give uint8 of [n, 32, 32, 3], 0..255, n at "
-            "least 1"
+            f"images of dtype {dtype} and shape {shape} have no features: give uint8 of [n, {size}, {size}, 3], "
+            "0..255, n at least 1"
         )
     mesh = local_mesh(_BATCH)
     graphdef, state = nnx.split(backbone.network)
@@ -172,6 +171,6 @@ def forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.Sta
         return in_full(network(normalize(batch, normalization), use_running_average=True))
 
 
-def normalize(images: UInt8[Array, "n 32 32 3"], normalization: Normalization) -> Float[Array, "n 32 32 3"]:
+def normalize(images: UInt8[Array, "n size size 3"], normalization: Normalization) -> Float[Array, "n size size 3"]:
     """Normalizes images as the train step does."""
     return (images.astype(np.float32) / 255 - np.float32(normalization.mean)) / np.float32(normalization.std)

@@ -5,8 +5,9 @@ import dataclasses
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sidae_jax.config import check, check_keys, one_of
+from sidae_jax.config import check, check_folder, check_keys, one_of
 from sidae_jax.errors import UserError
+from sidae_jax.evaluation import data_set
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
 from sidae_jax.settings import METHOD_SETTINGS, NATIVE, PRECISIONS, method_keys
 
@@ -18,7 +19,11 @@ def protocol(name: str = "linear") -> ConfigDict:
         {
             "protocol": name,
             "dataset": placeholder(str),  # None: the pre-training's
-            "data_dir": placeholder(str),  # None: TFDS's own default
+            "data_dir": placeholder(str),  # None: the pre-training's
+            # of a folder of images; None: the pre-training's, or the default
+            "images": placeholder(str),
+            "test_share": placeholder(float),
+            "on_damage": placeholder(str),
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
@@ -41,6 +46,7 @@ def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
     name = one_of("protocol", config.get("protocol", "linear"), PROTOCOLS)
     check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_file)
+    check_folder(config)
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
     if not PROTOCOLS[name].trains and config.label_fraction != 1:
         raise UserError(
@@ -67,6 +73,7 @@ def validate(config: ConfigDict) -> None:
 
 def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
     """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
+    chosen = data_set.choose(config, pretraining)
     if PROTOCOLS[config.protocol].trains:
         return
     if "num_classes" not in method_keys(pretraining.method):
@@ -75,10 +82,16 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None
             f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
             f"give a run of {having}, or another config, such as --config=configs/linear_eval.py"
         )
-    if config.dataset not in (None, pretraining.dataset):
+    if chosen.name != pretraining.dataset:
         raise UserError(
-            f"config.dataset={config.dataset} cannot be evaluated online by a classifier trained on "
+            f"config.dataset={chosen.name} cannot be evaluated online by a classifier trained on "
             f"{pretraining.dataset}: leave --config.dataset out, or give another config, such as "
+            "--config=configs/mlp_eval.py"
+        )
+    if chosen.folder is not None and chosen.folder.images != pretraining.images:
+        raise UserError(
+            f"config.images={config.images} cannot be evaluated online by a classifier trained on "
+            f"{pretraining.images}: leave --config.images out, or give another config, such as "
             "--config=configs/mlp_eval.py"
         )
     if pretraining.train_split.startswith("unlabelled") and "+" not in pretraining.train_split:

@@ -17,26 +17,25 @@ from sidae_jax.evaluation.backbone import Backbone, compute_features, normalize
 from sidae_jax.evaluation.fit import train_network
 from sidae_jax.evaluation.protocols import FineTuning
 from sidae_jax.networks.layers import Linear
-from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.streams import Stream
 
 
 class Classifier(nnx.Module):
     """Maps uint8 images to logits."""
 
-    def __init__(self, backbone: ResNet18, normalization: Normalization, num_classes: int, rng: np.random.Generator):
+    def __init__(self, backbone: nnx.Module, normalization: Normalization, num_classes: int, rng: np.random.Generator):
         self.backbone = backbone
         self.normalization = normalization
         self.linear = Linear(backbone.num_features, num_classes, rng=rng)
 
-    def __call__(self, images: UInt8[Array, "n 32 32 3"]) -> Float[Array, "n num_classes"]:
+    def __call__(self, images: UInt8[Array, "n size size 3"]) -> Float[Array, "n num_classes"]:
         """Returns logits in training mode."""
         return self.linear(self.backbone(normalize(images, self.normalization)))
 
 
 def finetune(
     backbone: Backbone,
-    images: UInt8[np.ndarray, "n 32 32 3"],
+    images: UInt8[np.ndarray, "n size size 3"],
     labels: Int[np.ndarray, " n"],
     num_classes: int,
     settings: FineTuning,
@@ -49,7 +48,7 @@ def finetune(
     return train_network(initial, _optimizer(settings), images, labels, **loop)
 
 
-def classify(classifier: Classifier, images: UInt8[np.ndarray, "n 32 32 3"]) -> Float[Array, "n num_classes"]:
+def classify(classifier: Classifier, images: UInt8[np.ndarray, "n size size 3"]) -> Float[Array, "n num_classes"]:
     """Returns logits in evaluation mode."""
     h = compute_features(Backbone(classifier.backbone, classifier.normalization), images)
     return classifier.linear(jnp.asarray(h))

@@ -1,5 +1,6 @@
 """What a report shows of a checkpoint: views of test images, their reconstructions, and features by t-SNE."""
 
+import functools
 import pathlib
 
 import jax
@@ -8,19 +9,19 @@ import rich.console
 import sklearn.manifold
 import threadpoolctl
 from flax import nnx
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
-from sidae_jax.config import view_settings
+from sidae_jax.config import folder_settings, view_settings
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import picture_file, pretrained
+from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.files import open_folder
 from sidae_jax.networks.precision import in_full, products_in
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
 from sidae_jax.views import make_views
 
@@ -36,7 +37,9 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         metadata = checkpoints.metadata(step)
         method = backbones.restore_method(checkpoints, step)
     pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)
-    test = data.load(pretraining.dataset, config.test_split, config.data_dir or pretraining.data_dir)
+    data_dir = config.data_dir or pretraining.data_dir
+    folder_of_images = folder_settings(pretraining)
+    test = data.load(pretraining.dataset, config.test_split, data_dir, folder=folder_of_images, size=pretraining.size)
     if len(test.images) < _SHOWN:
         raise UserError(
             f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one "
@@ -58,20 +61,26 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalization),
         tsne=_project(features),
         labels=np.asarray(test.labels[:_PROJECTED]),
-        class_names=np.array(test.class_names),
+        class_names=np.array(test.class_names, np.str_),
     )
     path = open_folder(folder, "eval") / picture_file.NAME
     picture_file.write(path, pictures)
     return path
 
 
-def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n 32 32 3"]) -> Float[np.ndarray, "m 32 32 3"]:
+def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n size size 3"]) -> Float[np.ndarray, "m size size 3"]:
     """Returns x' for each x, or none (m = 0) if the method has no decoder."""
     if not hasattr(method, "reconstruct"):
         return x[:0]
-    graphdef, state = nnx.split(method)
+    return np.asarray(decoded(*nnx.split(method), x))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def decoded(graphdef: nnx.GraphDef, state: nnx.State, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    """Returns float32 reconstructions x', computed in the method's own precision."""
+    method = nnx.merge(graphdef, state)
     with products_in(method.encoder.backbone.precision):
-        return np.asarray(in_full(jax.jit(lambda state, x: nnx.merge(graphdef, state).reconstruct(x))(state, x)))
+        return in_full(method.reconstruct(x))
 
 
 def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
@@ -81,7 +90,7 @@ def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]
         return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
 
 
-def _pixels(x: Float[np.ndarray, "*n 32 32 3"], normalization: Normalization) -> UInt8[np.ndarray, "*n 32 32 3"]:
+def _pixels(x: Float[np.ndarray, "*shape"], normalization: Normalization) -> UInt8[np.ndarray, "*shape"]:
     """Returns the pixels of normalized images, clipped to 0..255."""
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)

@@ -23,9 +23,9 @@ class Pictures:
     """
 
     epoch: float
-    images: UInt8[np.ndarray, "shown 32 32 3"]
-    views: UInt8[np.ndarray, "shown 2 32 32 3"]
-    reconstructions: UInt8[np.ndarray, "n 2 32 32 3"]
+    images: UInt8[np.ndarray, "shown size size 3"]
+    views: UInt8[np.ndarray, "shown 2 size size 3"]
+    reconstructions: UInt8[np.ndarray, "n 2 size size 3"]
     tsne: Float32[np.ndarray, "projected 2"]
     labels: Int32[np.ndarray, " projected"]
     class_names: np.ndarray

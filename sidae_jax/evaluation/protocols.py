@@ -163,6 +163,6 @@ PROTOCOLS: dict[str, type[EvaluationProtocol]] = {
 }
 
 
-def task_title(protocol: str, dataset: str, label_fraction: float) -> str:
-    """Returns a title such as "linear probe on cifar10, 1% of the labels"."""
-    return f"{PROTOCOLS[protocol].title} on {dataset}, {100 * label_fraction:g}% of the labels"
+def task_title(protocol: str, images: str, label_fraction: float) -> str:
+    """Returns a title such as "linear probe on cifar10, 1% of the labels"; `images` is the data set, or its title."""
+    return f"{PROTOCOLS[protocol].title} on {images}, {100 * label_fraction:g}% of the labels"

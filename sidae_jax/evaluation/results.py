@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,11 +21,19 @@ _ONCE_IMPLIED = {"features": "backbone"}  # settings that older files lack, with
 
 
 def result_path(
-    workdir: pathlib.Path, protocol: str, dataset: str, label_fraction: float, seed: int, features: str = "backbone"
+    workdir: pathlib.Path, protocol: str, images: str, label_fraction: float, seed: int, features: str = "backbone"
 ) -> pathlib.Path:
-    """Returns workdir/eval/<protocol>-<dataset>-<fraction>[-<other features>]-seed<k>.jsonl."""
+    """Returns workdir/eval/<protocol>-<images>-<fraction>[-<other features>]-seed<k>.jsonl.
+
+    images: the data set, or the title of a `data_set.DataSet`.
+    """
     of_features = "" if features == "backbone" else f"-{features}"
-    return workdir / "eval" / f"{protocol}-{dataset}-{label_fraction:g}{of_features}-seed{seed}.jsonl"
+    return workdir / "eval" / f"{protocol}-{file_part(images)}-{label_fraction:g}{of_features}-seed{seed}.jsonl"
+
+
+def file_part(images: str) -> str:
+    """Returns the name of a data set for a part of a file's: imagenet_resized-64x64 for imagenet_resized/64x64."""
+    return re.sub(r"[^\w.]", "-", images)
 
 
 def read(path: pathlib.Path) -> list[Record]:

@@ -4,23 +4,24 @@ import dataclasses
 import hashlib
 import pathlib
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import rich.console
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from sidae_jax import data, runtime, streams
-from sidae_jax.errors import UserError
-from sidae_jax.evaluation import online_probe, pretrained, results
+from sidae_jax import runtime, streams
+from sidae_jax.evaluation import data_set, online_probe, results
 from sidae_jax.evaluation.backbone import Backbone, restore_backbone, untrained_backbone
 from sidae_jax.evaluation.config import check_images, check_run
+from sidae_jax.evaluation.data_set import DataSet
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
 from sidae_jax.files import open_folder
 from sidae_jax.networks import conv_onednn
 from sidae_jax.networks.precision import products_in
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
 
 _SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)
@@ -44,12 +45,11 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains
         check_run(config, ConfigDict(pretraining["config"]), only_step)
-        dataset = config.dataset or pretraining["config"]["dataset"]
+        on = data_set.choose(config, ConfigDict(pretraining["config"]))
         kind = config.get("features", "backbone")
         precision = config.precision or pretraining["config"]["precision"]
-        path = results.result_path(folder, config.protocol, dataset, config.label_fraction, config.seed, kind)
-        data_dir = config.data_dir or pretraining["config"]["data_dir"]
-        evaluation = _Evaluation(config, dataset, data_dir, precision, open_folder(folder, "eval") / "features")
+        path = results.result_path(folder, config.protocol, on.title, config.label_fraction, config.seed, kind)
+        evaluation = _Evaluation(config, on, precision, open_folder(folder, "eval") / "features")
         results.check_same_settings(path, evaluation.settings)
         console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
         if trains and (n := len(evaluation.labeled.labels)) < (classes := evaluation.train.num_classes):
@@ -84,8 +84,9 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
             records.append(where | evaluation.measure(backbone, f"step{step}"))
             results.add(path, records[-1])
     results.print_table(
-        f"{task_title(config.protocol, dataset, config.label_fraction)} "
+        f"{task_title(config.protocol, on.title, config.label_fraction)} "
         f"({records[0]['n_train']} images), {records[0]['n_test']} test images"
+        + ("" if on.folder is None else f", classes {_listed(evaluation.train.class_names)}")
         + ("" if kind == "backbone" else f", features of the {kind}"),
         records,
     )
@@ -99,25 +100,30 @@ def labeled_rows(n: int, fraction: float) -> Int[np.ndarray, " k"]:
     return np.sort(streams.generator(Stream.LABELED_SUBSET, _SUBSET_SEED).permutation(n)[:count])
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names, or the first and last of many."""
+    return ", ".join(names if len(names) <= 10 else [*names[:5], f"... ({len(names)} of them)", names[-1]])
+
+
 class _Evaluation:
     """The images of an evaluation, and how it measures a backbone."""
 
-    def __init__(
-        self, config: ConfigDict, dataset: str, data_dir: str | None, precision: str, feature_folder: pathlib.Path
-    ):
+    def __init__(self, config: ConfigDict, on: DataSet, precision: str, feature_folder: pathlib.Path):
         self.config = config
         self.protocol = PROTOCOLS[config.protocol]
-        self.dataset = dataset
-        self.data_dir = data_dir
+        self.on = on
         self.precision = precision
         self.feature_folder = feature_folder
-        self.train, self.test = (self._load(key) for key in ("train_split", "test_split"))
+        self.train, self.test = (on.load(key, config[key]) for key in ("train_split", "test_split"))
         rows = labeled_rows(len(self.train.labels), config.label_fraction)
-        self.labeled = dataclasses.replace(self.train, images=self.train.images[rows], labels=self.train.labels[rows])
+        self.labeled = self.train
+        if len(rows) < len(self.train.labels):  # else they would be copied into memory
+            labeled = {"images": self.train.images[rows], "labels": self.train.labels[rows]}
+            self.labeled = dataclasses.replace(self.train, **labeled)
         check_images(config, len(rows))
         self.settings = {
             "protocol": config.protocol,
-            "dataset": dataset,
+            **on.record(self.train),
             "train_split": config.train_split,
             "test_split": config.test_split,
             "label_fraction": config.label_fraction,
@@ -130,22 +136,14 @@ class _Evaluation:
             self.protocol.section: config[self.protocol.section].to_dict(),
         }
 
-    def _load(self, key: str) -> data.Images:
-        images = data.load(self.dataset, self.config[key], self.data_dir)
-        if (images.labels < 0).any():
-            raise UserError(
-                f"config.{key}={self.config[key]} of {self.dataset} has images without labels: "
-                f"give a split that has them, such as --config.{key}=train"
-            )
-        return images
-
     def measure(self, backbone: Backbone, name: str) -> results.Record:
         """Returns the accuracy that the protocol finds for the backbone, and all that it was measured with."""
         config, start = self.config, time.perf_counter()
         before = checkpoint.arrays_sha256(backbone.arrays())
 
         def examples(split, images):
-            name_of_file = f"{self.dataset}-{split}-{name}" + ("-projector" if backbone.kind == "projector" else "")
+            of_kind = "-projector" if backbone.kind == "projector" else ""
+            name_of_file = f"{results.file_part(self.on.title)}-{split}-{name}{of_kind}"
             return Examples(images, lambda: cached_features(self.feature_folder, name_of_file, backbone, images))
 
         train, test = examples(f"train-{config.label_fraction:g}", self.labeled), examples("test", self.test)

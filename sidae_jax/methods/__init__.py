@@ -20,7 +20,7 @@ by configs/online_eval.py.
 from flax import nnx
 from ml_collections import ConfigDict
 
-from sidae_jax.config import backbone_settings, method_settings
+from sidae_jax.config import backbone_settings, method_settings, one_of
 from sidae_jax.methods.ae import AE
 from sidae_jax.methods.dae import DAE
 from sidae_jax.methods.sidae import SidAE
@@ -28,6 +28,8 @@ from sidae_jax.methods.simclr import SimCLR
 from sidae_jax.methods.simsiam import SimSiam
 from sidae_jax.methods.supervised import Supervised
 from sidae_jax.methods.vae import VAE
+from sidae_jax.networks.backbones import BACKBONES
+from sidae_jax.networks.group_norm import groups_at, replace_batch_norms
 
 METHODS: dict[str, type[nnx.Module]] = {
     "sidae": SidAE,
@@ -44,7 +46,12 @@ def make_method(config: ConfigDict, axis_name: str | None) -> nnx.Module:
     """Creates the method of a config, with the initial values of config.seed.
 
     axis_name: the mapped axis over which BatchNorm and the losses gather; None on a single device.
+
+    Raises UserError if the config, which may be a checkpoint's, names a backbone that is not known here.
     """
-    method = METHODS[config.method]
+    architecture = BACKBONES[one_of("backbone", config.backbone, BACKBONES)]
     backbone = backbone_settings(config)
-    return method(method_settings(config), backbone=backbone, axis_name=axis_name, seed=config.seed)
+    method = METHODS[config.method](method_settings(config), backbone=backbone, axis_name=axis_name, seed=config.seed)
+    if architecture.norm == "group":
+        replace_batch_norms(method, groups_at(backbone.width))
+    return method

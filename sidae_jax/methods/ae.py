@@ -18,7 +18,9 @@ class AE(nnx.Module):
     def __init__(self, settings: AESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
         self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"], projector=Mlp)
-        self.decoder = ResidualDecoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.decoder = ResidualDecoder(
+            settings.d_hid, size=backbone.size, width=backbone.width, axis_name=axis_name, rng=rng["decoder"]
+        )
         self.classifier = Mlp(
             self.encoder.backbone.num_features, settings.num_classes, axis_name=axis_name, rng=rng["classifier"]
         )
@@ -37,6 +39,6 @@ class AE(nnx.Module):
         metrics = {"loss_ae": loss_ae, "loss_classifier": loss_classifier, "accuracy": accuracy}
         return loss_ae + loss_classifier, {**metrics, "feature_std": losses.feature_std(z, self.axis_name)}
 
-    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    def reconstruct(self, x: Float[Array, "n size size 3"]) -> Float[Array, "n size size 3"]:
         """Returns x' for images or views, in evaluation mode."""
         return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

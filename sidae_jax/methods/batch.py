@@ -12,12 +12,12 @@ from sidae_jax.streams import Stream
 class Batch(NamedTuple):
     """Images and two augmented views of each, all normalized; a label of -1 means that an image has none."""
 
-    x: Float[Array, "n 32 32 3"]
-    x1: Float[Array, "n 32 32 3"]
-    x2: Float[Array, "n 32 32 3"]
+    x: Float[Array, "n size size 3"]
+    x1: Float[Array, "n size size 3"]
+    x2: Float[Array, "n size size 3"]
     label: Int[Array, " n"]
 
-    def targets(self, target: str) -> tuple[Float[Array, "n 32 32 3"], Float[Array, "n 32 32 3"]]:
+    def targets(self, target: str) -> tuple[Float[Array, "n size size 3"], Float[Array, "n size size 3"]]:
         """Returns the targets of the two reconstructions: the image (paper, 3.1 and its formulas) or its views."""
         return {"image": (self.x, self.x), "view": (self.x1, self.x2)}[target]
 

@@ -17,7 +17,9 @@ class DAE(nnx.Module):
     def __init__(self, settings: DAESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
         self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"])
-        self.decoder = Decoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.decoder = Decoder(
+            settings.d_hid, size=backbone.size, width=backbone.width, axis_name=axis_name, rng=rng["decoder"]
+        )
         self.target = settings.target
         self.axis_name = axis_name
 
@@ -30,6 +32,6 @@ class DAE(nnx.Module):
         loss_dae = losses.dae(*batch.targets(self.target), reconstruction1, reconstruction2)
         return loss_dae, {"loss_dae": loss_dae, "feature_std": losses.feature_std(z1, self.axis_name)}
 
-    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    def reconstruct(self, x: Float[Array, "n size size 3"]) -> Float[Array, "n size size 3"]:
         """Returns x' for images or views, in evaluation mode."""
         return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

@@ -18,7 +18,9 @@ class SidAE(nnx.Module):
         rng = part_rng(seed)
         self.encoder = Encoder(backbone, settings.d_hid, axis_name=axis_name, rng=rng["encoder"])
         self.predictor = Predictor(settings.d_hid, axis_name=axis_name, rng=rng["predictor"])
-        self.decoder = Decoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.decoder = Decoder(
+            settings.d_hid, size=backbone.size, width=backbone.width, axis_name=axis_name, rng=rng["decoder"]
+        )
         self.w = settings.w
         self.target = settings.target
         self.axis_name = axis_name
@@ -36,6 +38,6 @@ class SidAE(nnx.Module):
         loss, parts = losses.sidae(loss_dae, loss_si, self.w)
         return loss, {**parts, "feature_std": losses.feature_std(z1, self.axis_name)}
 
-    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    def reconstruct(self, x: Float[Array, "n size size 3"]) -> Float[Array, "n size size 3"]:
         """Returns x' for images or views, in evaluation mode."""
         return self.decoder(self.encoder(x, use_running_average=True), use_running_average=True)

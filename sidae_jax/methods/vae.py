@@ -23,7 +23,9 @@ class VAE(nnx.Module):
     def __init__(self, settings: VAESettings, *, backbone: BackboneSettings, axis_name: str | None, seed: int):
         rng = part_rng(seed)
         self.encoder = Encoder(backbone, 2 * settings.d_hid, axis_name=axis_name, rng=rng["encoder"], projector=Mlp)
-        self.decoder = ResidualDecoder(settings.d_hid, width=backbone.width, axis_name=axis_name, rng=rng["decoder"])
+        self.decoder = ResidualDecoder(
+            settings.d_hid, size=backbone.size, width=backbone.width, axis_name=axis_name, rng=rng["decoder"]
+        )
         self.classifier = Mlp(
             self.encoder.backbone.num_features, settings.num_classes, axis_name=axis_name, rng=rng["classifier"]
         )
@@ -45,7 +47,7 @@ class VAE(nnx.Module):
         metrics["feature_std"] = losses.feature_std(mean, self.axis_name)
         return loss_mse + self.beta * kl + loss_classifier, metrics
 
-    def reconstruct(self, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+    def reconstruct(self, x: Float[Array, "n size size 3"]) -> Float[Array, "n size size 3"]:
         """Returns x' for images or views, decoded from the mean of q(z|x), in evaluation mode."""
         mean, _ = jnp.split(self.encoder(x, use_running_average=True), 2, axis=-1)
         return self.decoder(mean, use_running_average=True)

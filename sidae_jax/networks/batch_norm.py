@@ -10,8 +10,7 @@ from jaxtyping import Array, Float
 
 from sidae_jax.networks.max_pool import max_pool, max_pool_gradient, max_pool_with_places
 from sidae_jax.networks.precision import in_full
-
-_EPSILON = 1e-5
+from sidae_jax.networks.statistics import EPSILON, apply, spread, sums
 
 
 class BatchNorm(nnx.Module):
@@ -49,7 +48,7 @@ class BatchNorm(nnx.Module):
         scale = self.scale[...] if self.scale is not None else jnp.ones_like(self.mean[...])
         bias = self.bias[...] if self.bias is not None else jnp.zeros_like(self.mean[...])
         if use_running_average:
-            y = _apply(x, self.mean[...], lax.rsqrt(self.var[...] + _EPSILON) * scale, bias).astype(x.dtype)
+            y = apply(x, self.mean[...], lax.rsqrt(self.var[...] + EPSILON) * scale, bias).astype(x.dtype)
             y = max_pool(y) if self.pool else y
             return nnx.relu(y) if self.relu else y
         by_view = x.reshape(views, x.shape[0] // views, *x.shape[1:])
@@ -84,18 +83,18 @@ def _normalize(
 
 def _normalize_forward(x, scale, bias, pool, relu, axis_name):
     full, count = in_full(x), x[0, ..., 0].size
-    total, total_square = _sums(full, jnp.square(full))
+    total, total_square = sums(full, jnp.square(full))
     mean, square = total / count, total_square / count
     if axis_name is not None:
         mean, square = lax.pmean((mean, square), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0.0)
-    rstd = lax.rsqrt(var + _EPSILON)
+    rstd = lax.rsqrt(var + EPSILON)
     place, x_kept = None, x
     if pool:  # the maxima of y are where those of x are, or its minima where the scale is negative
         sign = jnp.where(scale < 0, -1, 1).astype(x.dtype)
         largest, place = max_pool_with_places(x * sign)
         x_kept = largest * sign
-    y = _apply(x_kept, mean, rstd * scale, bias)
+    y = apply(x_kept, mean, rstd * scale, bias)
     y = jnp.maximum(y, 0) if relu else y
     return (y.astype(x.dtype), mean, var), (x, scale, bias, mean, rstd, place, x_kept)
 
@@ -108,49 +107,20 @@ def _normalize_backward(pool, relu, axis_name, residuals, cotangents):
     x, scale, bias, mean, rstd, place, x_kept = residuals
     dy = in_full(cotangents[0])
     if relu:
-        dy = jnp.where(_apply(x_kept, mean, rstd * scale, bias) > 0, dy, 0)
+        dy = jnp.where(apply(x_kept, mean, rstd * scale, bias) > 0, dy, 0)
     count = _count(x, axis_name)
-    sum_dy, sum_dyx = _sums(dy, dy * (x_kept - _spread(mean, x)))
+    sum_dy, sum_dyx = sums(dy, dy * (x_kept - spread(mean, x)))
     sum_dyu = sum_dyx * rstd
     total_dy, total_dyu = sum_dy, sum_dyu
     if axis_name is not None:  # scale and bias get this device's share of their gradient; the statistics are of all
         total_dy, total_dyu = lax.psum((sum_dy, sum_dyu), axis_name)
     slope = rstd * total_dyu / count
     dy = max_pool_gradient(place, dy) if pool else dy
-    dx = _spread(rstd * scale, x) * (dy - _spread(total_dy / count, x) - (x - _spread(mean, x)) * _spread(slope, x))
+    dx = spread(rstd * scale, x) * (dy - spread(total_dy / count, x) - (x - spread(mean, x)) * spread(slope, x))
     return dx.astype(x.dtype), sum(sum_dyu), sum(sum_dy)
 
 
 _normalize.defvjp(_normalize_forward, _normalize_backward)
-
-
-def _apply(x, mean, factor, bias):
-    """Returns the dtype of the statistics."""
-    return (x - _spread(mean, x)) * _spread(factor, x) + bias
-
-
-def _spread(statistics, x):
-    """Reshapes [v, c] or [c] so that it broadcasts with x."""
-    return statistics.reshape(*statistics.shape[:-1], *(1,) * (x.ndim - statistics.ndim), statistics.shape[-1])
-
-
-def _sums(a, b):
-    """Returns the sums of both [v, n, *hw, c] for each view and feature."""
-    return lax.platform_dependent(a, b, default=_sums_one_by_one, cuda=_sums_of_pairs)
-
-
-def _sums_one_by_one(a, b):
-    axes = tuple(range(1, a.ndim - 1))
-    return a.sum(axes), b.sum(axes)
-
-
-def _sums_of_pairs(a, b):
-    """One reduction of pairs, which XLA's compiler for NVIDIA finishes in one kernel instead of two."""
-
-    def add(left, right):
-        return left[0] + right[0], left[1] + right[1]
-
-    return tuple(lax.reduce((a, b), (jnp.zeros((), a.dtype), jnp.zeros((), b.dtype)), add, tuple(range(1, a.ndim - 1))))
 
 
 def _count(x, axis_name):

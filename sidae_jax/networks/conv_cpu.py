@@ -56,7 +56,7 @@ def _conv2d_mixed_forward(x, kernel, stride):
 
 def _conv2d_mixed_backward(stride, residuals, dy):
     x, kernel = residuals
-    if stride == 2 and kernel.shape[0] == 3 and x.shape[1] % 2 == 0:
+    if stride == 2 and kernel.shape[0] == 3 and x.shape[1] % 2 == x.shape[2] % 2 == 0:
         dx = _conv_transpose2d_taps(dy, kernel.swapaxes(2, 3))
     elif stride == 1:
         # without the barrier the compiler may read the kernel with its channels exchanged, which is three times slower

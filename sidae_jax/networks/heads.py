@@ -4,9 +4,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from sidae_jax.networks.backbones import make_backbone
 from sidae_jax.networks.batch_norm import BatchNorm
 from sidae_jax.networks.layers import Linear
-from sidae_jax.networks.resnet import ResNet18
 from sidae_jax.settings import BackboneSettings
 
 
@@ -76,7 +76,7 @@ class Mlp(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """z = projector(f(x)), with f the ResNet-18 backbone (paper, 3.2)."""
+    """z = projector(f(x)), with f the backbone (paper, 3.2)."""
 
     def __init__(
         self,
@@ -87,12 +87,12 @@ class Encoder(nnx.Module):
         rng: np.random.Generator,
         projector: type[nnx.Module] = Projector,
     ):
-        self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
-        self.precision = backbone.precision
+        self.backbone = make_backbone(backbone, axis_name=axis_name, rng=rng)
+        self.size, self.precision = backbone.size, backbone.precision
         self.projector = projector(self.backbone.num_features, latent_dim, axis_name=axis_name, rng=rng)
 
     def __call__(
-        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+        self, x: Float[Array, "n size size 3"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n d"]:
         """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
         return self.projector(self.backbone(x, views, use_running_average), views, use_running_average)
@@ -102,10 +102,10 @@ class BareEncoder(nnx.Module):
     """z = f(x): the backbone alone."""
 
     def __init__(self, backbone: BackboneSettings, *, axis_name: str | None, rng: np.random.Generator):
-        self.backbone = ResNet18(backbone, axis_name=axis_name, rng=rng)
+        self.backbone = make_backbone(backbone, axis_name=axis_name, rng=rng)
 
     def __call__(
-        self, x: Float[Array, "n 32 32 3"], views: int = 1, use_running_average: bool = False
+        self, x: Float[Array, "n size size 3"], views: int = 1, use_running_average: bool = False
     ) -> Float[Array, "n features"]:
         """Encodes normalized images; `views` and `use_running_average` as for BatchNorm."""
         return self.backbone(x, views, use_running_average)

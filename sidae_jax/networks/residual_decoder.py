@@ -14,13 +14,16 @@ from sidae_jax.networks.layers import Conv, Linear
 class ResidualDecoder(nnx.Module):
     """Latent -> 4x4x512 -> 8x8x256 -> 16x16x128 -> 32x32x64 -> 32x32x64 -> 32x32x3, at the standard width of 64.
 
+    For larger images the first map is size / 8 pixels high and wide.
+
     A linear layer, four stages of two residual blocks, and a 3x3 convolution without bias or activation, since the
     images that it reconstructs are normalized. All have PyTorch's default initial values.
     """
 
-    def __init__(self, latent_dim: int, *, width: int, axis_name: str | None, rng: np.random.Generator):
+    def __init__(self, latent_dim: int, *, size: int, width: int, axis_name: str | None, rng: np.random.Generator):
+        self.first = size // 8
         channels = [8 * width, 4 * width, 2 * width, width, width]
-        self.linear = Linear(latent_dim, 4 * 4 * channels[0], rng=rng)
+        self.linear = Linear(latent_dim, self.first**2 * channels[0], rng=rng)
         blocks = []
         for stage, (before, after) in enumerate(itertools.pairwise(channels)):
             blocks.append(DecoderBlock(before, after, scale=2 if stage < 3 else 1, axis_name=axis_name, rng=rng))
@@ -30,9 +33,9 @@ class ResidualDecoder(nnx.Module):
 
     def __call__(
         self, z: Float[Array, "n d"], views: int = 1, use_running_average: bool = False
-    ) -> Float[Array, "n 32 32 3"]:
+    ) -> Float[Array, "n size size 3"]:
         """Decodes latents to normalized images; `views` and `use_running_average` as for BatchNorm."""
-        y = self.linear(z).reshape(z.shape[0], 4, 4, -1)
+        y = self.linear(z).reshape(z.shape[0], self.first, self.first, -1)
         for block in self.blocks:
             y = block(y, views, use_running_average)
         return self.last(y)

@@ -1,4 +1,4 @@
-"""ResNet-18 as PyTorch defines it (He et al., 2016), up to the pooled features."""
+"""ResNets as torchvision defines them (He et al., 2016), up to the pooled features."""
 
 import numpy as np
 from flax import nnx
@@ -10,12 +10,20 @@ from sidae_jax.networks.precision import as_activations
 from sidae_jax.settings import STEMS, BackboneSettings
 
 
-class ResNet18(nnx.Module):
-    """Maps images to `num_features` = 8 * width pooled features."""
+class ResNet(nnx.Module):
+    """Maps images to `num_features` pooled features: 8 * width with basic blocks, 32 * width with bottlenecks."""
 
-    def __init__(self, settings: BackboneSettings, *, axis_name: str | None = None, rng: np.random.Generator):
+    def __init__(
+        self,
+        block: str,
+        blocks: tuple[int, int, int, int],
+        settings: BackboneSettings,
+        *,
+        axis_name: str | None = None,
+        rng: np.random.Generator,
+    ):
+        """Creates stages of `blocks` blocks, which are of kind `block`, "basic" or "bottleneck"."""
         stem, width = settings.stem, settings.width
-        last_scale = 0.0 if settings.zero_init_residual else 1.0
         if stem == "imagenet":
             self.stem = Conv(3, width, 7, stride=2, rng=rng)
         elif stem == "cifar":
@@ -24,16 +32,18 @@ class ResNet18(nnx.Module):
             raise ValueError(f"stem={stem!r} is none of {', '.join(STEMS)}")
         # PyTorch has the ReLU before the pool: the same values and gradients, on a map four times as large
         self.stem_norm = BatchNorm(width, pool=stem == "imagenet", relu=True, axis_name=axis_name)
-        blocks, channels = [], width
-        for stage in range(4):
-            for block in range(2):
-                stride = 2 if stage > 0 and block == 0 else 1
+        make_block = {"basic": BasicBlock, "bottleneck": Bottleneck}[block]
+        last_scale = 0.0 if settings.zero_init_residual else 1.0
+        made, channels = [], width
+        for stage, count in enumerate(blocks):
+            for i in range(count):
+                stride = 2 if stage > 0 and i == 0 else 1
                 options = {"stride": stride, "last_scale": last_scale, "axis_name": axis_name, "rng": rng}
-                blocks.append(BasicBlock(channels, width * 2**stage, **options))
-                channels = width * 2**stage
-        self.blocks = nnx.List(blocks)
+                made.append(make_block(channels, width * 2**stage, **options))
+                channels = width * 2**stage * make_block.expansion
+        self.blocks = nnx.List(made)
         self.num_features = channels
-        self.precision = settings.precision
+        self.size, self.precision = settings.size, settings.precision
 
     def __call__(
         self, x: Float[Array, "n h w 3"], views: int = 1, use_running_average: bool = False
@@ -48,20 +58,64 @@ class ResNet18(nnx.Module):
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions with BN beside a shortcut; the second BN's scale starts at `last_scale`."""
 
+    expansion = 1
+
     def __init__(
         self,
         in_features: int,
-        out_features: int,
+        features: int,
         *,
         stride: int,
         last_scale: float,
         axis_name: str | None,
         rng: np.random.Generator,
     ):
-        self.conv1 = Conv(in_features, out_features, 3, stride=stride, rng=rng)
-        self.norm1 = BatchNorm(out_features, relu=True, axis_name=axis_name)
-        self.conv2 = Conv(out_features, out_features, 3, rng=rng)
-        self.norm2 = BatchNorm(out_features, scale=last_scale, axis_name=axis_name)
+        self.conv1 = Conv(in_features, features, 3, stride=stride, rng=rng)
+        self.norm1 = BatchNorm(features, relu=True, axis_name=axis_name)
+        self.conv2 = Conv(features, features, 3, rng=rng)
+        self.norm2 = BatchNorm(features, scale=last_scale, axis_name=axis_name)
+        if stride == 1 and in_features == features:
+            self.shortcut, self.shortcut_norm = None, None
+        else:
+            self.shortcut = Conv(in_features, features, 1, stride=stride, rng=rng)
+            self.shortcut_norm = BatchNorm(features, axis_name=axis_name)
+
+    def __call__(
+        self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
+    ) -> Float[Array, "n h2 w2 f"]:
+        """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
+        y = self.norm1(self.conv1(x), views, use_running_average)
+        y = self.norm2(self.conv2(y), views, use_running_average)
+        if self.shortcut is not None:
+            x = self.shortcut_norm(self.shortcut(x), views, use_running_average)
+        return nnx.relu(x + y)
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3 and 1x1 convolutions with BN beside a shortcut; the third BN's scale starts at `last_scale`.
+
+    The 3x3 convolution has the stride, as torchvision's (ResNet v1.5); in He et al. the first one has it.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        stride: int,
+        last_scale: float,
+        axis_name: str | None,
+        rng: np.random.Generator,
+    ):
+        out_features = self.expansion * features
+        self.conv1 = Conv(in_features, features, 1, rng=rng)
+        self.norm1 = BatchNorm(features, relu=True, axis_name=axis_name)
+        self.conv2 = Conv(features, features, 3, stride=stride, rng=rng)
+        self.norm2 = BatchNorm(features, relu=True, axis_name=axis_name)
+        self.conv3 = Conv(features, out_features, 1, rng=rng)
+        self.norm3 = BatchNorm(out_features, scale=last_scale, axis_name=axis_name)
         if stride == 1 and in_features == out_features:
             self.shortcut, self.shortcut_norm = None, None
         else:
@@ -74,6 +128,7 @@ class BasicBlock(nnx.Module):
         """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
         y = self.norm1(self.conv1(x), views, use_running_average)
         y = self.norm2(self.conv2(y), views, use_running_average)
+        y = self.norm3(self.conv3(y), views, use_running_average)
         if self.shortcut is not None:
             x = self.shortcut_norm(self.shortcut(x), views, use_running_average)
         return nnx.relu(x + y)

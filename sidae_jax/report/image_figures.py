@@ -44,10 +44,11 @@ def read(runs: Iterable[Run]) -> list[RunPictures]:
 def _checked(pictures: Pictures) -> Pictures:
     """Returns the pictures. Raises ValueError if an array cannot be drawn."""
     shown, points = len(pictures.images), len(pictures.labels)
+    side = pictures.images.shape[1] if pictures.images.ndim == 4 else 0
     shapes = {
-        "images": ((shown, 32, 32, 3), np.uint8),
-        "views": ((shown, 2, 32, 32, 3), np.uint8),
-        "reconstructions": ((shown if len(pictures.reconstructions) else 0, 2, 32, 32, 3), np.uint8),
+        "images": ((shown, side, side, 3), np.uint8),
+        "views": ((shown, 2, side, side, 3), np.uint8),
+        "reconstructions": ((shown if len(pictures.reconstructions) else 0, 2, side, side, 3), np.uint8),
         "tsne": ((points, 2), np.float32),
         "labels": ((points,), np.int32),
         "class_names": ((len(pictures.class_names),), np.str_),
@@ -118,14 +119,16 @@ def _first_by_dataset(found: Sequence[RunPictures]) -> dict[str, Pictures]:
     return {dataset: first[dataset] for dataset in sorted(first)}
 
 
-def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n 32 32 3"]]]) -> str:
+def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n size size 3"]]]) -> str:
     """Draws the images of a row side by side, and the rows below each other with their labels; returns SVG."""
     padded = [np.pad(images, ((0, 0), (0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for _, images in rows]
+    side = rows[0][1].shape[1]
     mosaic = np.concatenate([np.concatenate(images, axis=1) for images in padded])[:-_GAP, :-_GAP]
     height, width, _ = mosaic.shape
     labels = [textwrap.fill(label, 36) for label, _ in rows]
     longest = max(len(line) for label in labels for line in label.splitlines())
-    figure = Figure(figsize=(width / 48 + 0.08 * longest + 0.2, height / 48 + 0.1), layout="constrained")  # inches
+    inch = 48 * side / 32  # in pixels: images of all sizes are drawn as large
+    figure = Figure(figsize=(width / inch + 0.08 * longest + 0.2, height / inch + 0.1), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15)  # letters in a browser may be wider than measured here
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from sidae_jax import settings
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.protocols import PROTOCOLS, task_title
 from sidae_jax.report.run_index import MOST_EPOCHS, Pretraining, Run
@@ -136,10 +137,14 @@ def _measured(run: Run, record: results.Record) -> Measured:
 
 
 def _protocol_settings(record: dict[str, Any]) -> str:
-    """Returns the settings of the protocol that differ from its defaults, as text."""
+    """Returns the settings of the protocol that differ from its defaults, as text.
+
+    Records without a precision are older than this key and measured in the default one.
+    """
     protocol = PROTOCOLS[record["protocol"]]
-    defaults = {"features": "backbone", **dataclasses.asdict(protocol())}
-    given = {key: record[key] for key in ["features"] if key in record} | dict(record.get(protocol.section, {}))
+    common = {"features": "backbone", "precision": settings.BackboneSettings.precision}
+    defaults = {**common, **dataclasses.asdict(protocol())}
+    given = {key: record[key] for key in common if key in record} | dict(record.get(protocol.section, {}))
     return ", ".join(setting_text(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 
 

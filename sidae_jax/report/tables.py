@@ -126,7 +126,7 @@ def settings_of(run: Pretraining) -> str:
 
 def backbone_settings(run: Pretraining) -> str:
     """Returns those of the run's settings that also apply to its untrained backbone."""
-    keys = ("stem", "width", "zero_init_residual")
+    keys = ("backbone", "stem", "size", "width", "zero_init_residual")
     return ", ".join(part for part in run.settings.split(", ") if part.partition(" = ")[0] in keys)
 
 

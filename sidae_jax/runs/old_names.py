@@ -9,8 +9,17 @@ _NEW_NAMES = {
 }
 # Of each kind of settings, a key that only this kind has, and what held before there was a key for it.
 _BEFORE = {
-    "zero_init_residual": {"precision": "tensorfloat32", "native": "off"},  # the settings of a run
-    "labeled_rows_sha256": {"precision": "tensorfloat32"},  # the record of an evaluation
+    # the settings of a run
+    "zero_init_residual": {
+        "precision": "tensorfloat32",
+        "native": "off",
+        "size": 32,
+        "store_size": None,
+        "backbone": "resnet18",
+        "accumulate": 1,
+    },
+    # the record of an evaluation
+    "labeled_rows_sha256": {"precision": "tensorfloat32"},
 }
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import FREE_KEYS, flat, plain
+from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
 from sidae_jax.runs.old_names import modern
@@ -33,6 +33,7 @@ class Workdir:
       folder: its absolute path.
       config: the config of this start.
       new: whether no run was here before.
+      init_from: what config.json records of the backbone that the run here was started from; None without one.
       joined_late: whether this seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
     """
@@ -47,6 +48,7 @@ class Workdir:
         self.token: str | None = None
         self._before = self._read_config()
         self.new = self._before is None
+        self.init_from: dict[str, Any] | None = None if self.new else self._before.get("init_from")
         self.joined_late = not self.new and bool(self._before.get("added"))
         if lock:
             self._lock()
@@ -124,26 +126,40 @@ class Workdir:
                 f"(git revision {before.get('git_revision')}), or give another --workdir to start a new run"
             )
         new = flat(plain(self.config))
-        differing = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k) and k not in FREE_KEYS)
+        compared = (old.keys() | new.keys()) - {*FREE_KEYS, *PLACE_KEYS}
+        differing = sorted(key for key in compared if old.get(key) != new.get(key))
         if differing:
             changes = ", ".join(f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}" for key in differing)
             raise UserError(
                 f"--workdir={self.folder} holds a run with other settings ({changes}), which would give another "
                 "result: give the old values to continue it, or another --workdir to start a new run"
+                + self._way_to_train_longer(old, new)
             )
         return before
+
+    def _way_to_train_longer(self, old, new):
+        if not (self.checkpoint_steps() and old.get("epochs", 0) < new["epochs"]):
+            return ""
+        rate = "the cosine of its learning rate" if old.get("schedule") == "cosine" else "it"
+        return (
+            f"; {rate} ends with the epochs that it was started with, so to train its encoder longer, start a new run "
+            f"from it, by --config.init_from={self.folder} and another --workdir"
+        )
 
     def check_images(self, sha256: str) -> None:
         """Raises UserError if the run that is here was started on other images."""
         if self._before is not None and sha256 != self._before["data_sha256"]:
+            key = "images" if "images" in self.config else "data_dir"
             raise UserError(
                 f"--workdir={self.folder} holds a run on other images: {self.config.dataset} {self.config.train_split} "
-                f"now has sha256 {sha256[:12]}, it had {self._before['data_sha256'][:12]}; give the --config.data_dir "
+                f"now has sha256 {sha256[:12]}, it had {self._before['data_sha256'][:12]}; give the --config.{key} "
                 "it was started with, or another --workdir"
             )
 
-    def write_config(self, data_sha256: str) -> None:
+    def write_config(self, data_sha256: str, init_from: dict[str, Any] | None = None) -> None:
         """Writes config.json: the resolved config, and what else the result depends on.
+
+        init_from: the backbone that the run is started from, as WarmStart records it.
 
         A continued run keeps its file; a warning names packages that have another version now.
         """
@@ -153,6 +169,7 @@ class Workdir:
                 "added": self.joined_late,
                 "config": plain(self.config),
                 "data_sha256": data_sha256,
+                **({"init_from": init_from} if init_from else {}),
                 "versions": versions(self.config),
                 "git_revision": _git_revision(),
             }

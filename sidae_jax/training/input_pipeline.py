@@ -36,6 +36,19 @@ def batch_order(num_images: int, batch_size: int, seed: int) -> grain.MapDataset
     return shuffled.batch(batch_size, drop_remainder=True).repeat()
 
 
+def in_parts(order: grain.MapDataset, accumulate: int, num_devices: int) -> grain.MapDataset:
+    """Returns the order with the rows of each batch arranged for `accumulate` parts, which follow each other in time.
+
+    The first part is the first rows of the batch, and so on, whatever the number of devices. The devices divide the
+    batch along its rows, so those of a device's share of the first part come first, then those of the second.
+    """
+
+    def arrange(rows: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " batch"]:
+        return rows.reshape(accumulate, num_devices, -1).swapaxes(0, 1).ravel()
+
+    return order if accumulate == 1 else order.map(arrange)
+
+
 def epoch_order(order: grain.MapDataset, steps_per_epoch: int, epoch: int) -> Int32[np.ndarray, "steps batch"]:
     """Returns the rows of every batch of one epoch."""
     first = epoch * steps_per_epoch
@@ -106,7 +119,7 @@ def stream_batches(
 ) -> Iterator[tuple[int, ImageBatch]]:
     """Yields a call for each step from `start` to `end`.
 
-    Each process reads its own rows from the decoded data on disk, some batches ahead of the step.
+    Each process reads its own rows from the decoded data on disk, some batches ahead of the step, or decodes them.
     """
     mine = process_rows(batch_size)
     send = functools.partial(jax.make_array_from_process_local_data, jax.sharding.NamedSharding(mesh, P(AXIS)))
@@ -114,6 +127,7 @@ def stream_batches(
     def read(rows: Int[np.ndarray, " batch"]) -> tuple[np.ndarray, np.ndarray]:
         return data.images[rows[mine]], data.labels[rows[mine]]
 
-    ahead = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+    threads = 4 if isinstance(data.images, np.ndarray) else min(16, os.cpu_count() or 1)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     for images, labels in order[start:end].map(read).to_iter_dataset(ahead):
         yield 1, ImageBatch(send(images), send(labels))

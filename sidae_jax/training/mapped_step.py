@@ -36,7 +36,9 @@ def make_mapped_step(
         optimizer=optimizer,
         views=view_settings(config),
         normalization=normalization,
+        size=config.size,
         precision=config.precision,
+        accumulate=config.accumulate,
     )
     if not resident:
         return data_parallel(step, mesh)

@@ -1,5 +1,6 @@
 """The step on a data set that lies whole on every device, from which it gathers its batch."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class ResidentBatch(NamedTuple):
     With several seeds `order` has a first axis over them.
     """
 
-    images: UInt8[Array, "images 32*32*3"]
+    images: UInt8[Array, "images bytes"]
     labels: Int[Array, " images"]
     order: Int32[Array, "*seeds steps n"]
     num_steps: Int32[Array, ""]
@@ -34,7 +35,8 @@ def gather_batch(step: Callable) -> Callable:
 
     def resident_step(state: TrainState, batch: ResidentBatch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         rows = batch.order[state.step % batch.order.shape[0]]
-        images = batch.images[rows].reshape(-1, 32, 32, 3)
+        side = math.isqrt(batch.images.shape[1] // 3)
+        images = batch.images[rows].reshape(-1, side, side, 3)
         return step(state, ImageBatch(images, batch.labels[rows]), key)
 
     return resident_step

@@ -65,6 +65,7 @@ class Run:
         config, start, end = self.config, segment.start, segment.end
         num_images = len(self.images.images)
         orders = [input_pipeline.batch_order(num_images, config.batch_size, s.config.seed) for s in segment.seeds]
+        orders = [input_pipeline.in_parts(order, config.accumulate, self.mesh.size) for order in orders]
         if not self.resident:
             return input_pipeline.stream_batches(
                 self.images, orders[0], config.batch_size, self.mesh, start=start, end=end

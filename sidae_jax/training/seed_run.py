@@ -12,6 +12,7 @@ from sidae_jax.data.normalization import Normalization
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.step import TrainState
+from sidae_jax.training.warm_start import WarmStart
 
 _COLLAPSE = (
     "warning: feature_std is {feature_std:.3f} at step {step}{seed} (0: the features are the same for all images, 1: "
@@ -62,15 +63,16 @@ class SeedRun:
         """Whether it was added after others had checkpoints."""
         return self.workdir.joined_late
 
-    def open(self, initial: TrainState) -> None:
+    def open(self, initial: TrainState, warm_start: WarmStart | None = None) -> None:
         """Finds the newest intact checkpoint, and opens metrics.jsonl to go on after it. Collective.
 
         initial: the state at step 0, of the shapes of all later ones.
+        warm_start: the backbone that the state at step 0 has instead of its own.
 
         Raises:
           UserError: there are checkpoints, and all are corrupt.
         """
-        self._initial = initial
+        self._initial, self._warm_start = initial, warm_start
         self._newest = self.checkpoints.newest_intact(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
         if jax.process_index() == 0:
@@ -82,7 +84,8 @@ class SeedRun:
         Returns None if the checkpoint is corrupt, after setting it aside.
         """
         if step == 0:
-            return self._initial
+            warm_start = self._warm_start
+            return processes.raise_in_all(lambda: warm_start.apply(self._initial)) if warm_start else self._initial
         arrays, problem = None, None
         if self._newest is not None and self._newest[0] == step:
             arrays = self._newest[1]

@@ -28,17 +28,18 @@ def unstack(state: TrainState, num_seeds: int) -> list[TrainState]:
 def map_seeds(step: Callable, platform: str) -> Callable:
     """Returns `step` for several seeds: state, order, key and metrics have a first axis over the seeds.
 
-    On a CPU the seeds take turns, since convolutions with the kernels of several seeds have no fast lowering there.
+    The seeds take turns, since convolutions with the kernels of several seeds at once have no fast lowering on any
+    platform: on a CPU in a loop, which is compiled once; on accelerators one after another, without the copies of their
+    states that a loop would make (docs/performance.md).
     """
 
     def step_of_each_seed(
         state: TrainState, batch: ResidentBatch, key: Key[Array, " seeds"]
     ) -> tuple[TrainState, dict[str, Float[Array, " seeds"]]]:
-        def step_of_one(inputs):
+        def step_of_one(_, inputs):
             own_state, own_order, own_key = inputs
-            return step(own_state, batch._replace(order=own_order), own_key)
+            return None, step(own_state, batch._replace(order=own_order), own_key)
 
-        at_once = None if platform == "cpu" else key.shape[0]
-        return lax.map(step_of_one, (state, batch.order, key), batch_size=at_once)
+        return lax.scan(step_of_one, None, (state, batch.order, key), unroll=platform != "cpu")[1]
 
     return step_of_each_seed

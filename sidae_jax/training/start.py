@@ -8,12 +8,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, files, mesh, processes
-from sidae_jax.config import flat, plain, single_seeds
+from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds
 from sidae_jax.errors import UserError
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
+from sidae_jax.training.step import TrainState
+from sidae_jax.training.warm_start import WarmStart
 
 
 def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack) -> Run:
@@ -36,11 +38,22 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
         for each in workdirs
     ]
     initial_states = [run.initial_state(seed.config) for seed in run.seeds]
+    warm_start = _find_warm_start(config, workdirs, initial_states[0])
     for seed, initial in zip(run.seeds, initial_states, strict=True):
         if jax.process_index() == 0:
-            seed.workdir.write_config(sha256)
-        seed.open(initial)
+            seed.workdir.write_config(sha256, warm_start and warm_start.record)
+        seed.open(initial, warm_start)
     return run
+
+
+def _find_warm_start(config: ConfigDict, workdirs: Sequence[Workdir], initial: TrainState) -> WarmStart | None:
+    """Returns where the backbones of all seeds start from; None if they have initial values. Collective."""
+    if config.init_from is None:
+        return None
+    before = next((each.init_from for each in workdirs if each.init_from is not None), None)
+    warm_start = processes.raise_in_all(lambda: WarmStart(config, initial, before))
+    processes.check_agreement({"the sha256 of config.init_from": warm_start.record["sha256"]})
+    return warm_start
 
 
 def _with_native_chosen(config: ConfigDict) -> ConfigDict:
@@ -76,8 +89,15 @@ def _open_files(
             )
         configs = {exit_stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
     workdirs = [exit_stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
-    devices = mesh.data_mesh(config.batch_size)
-    images = data.load(config.dataset, config.train_split, config.data_dir)
+    devices = mesh.data_mesh(config.batch_size, config.accumulate)
+    images = data.load(
+        config.dataset,
+        config.train_split,
+        config.data_dir,
+        folder=folder_settings(config),
+        size=config.store_size or config.size,
+        encoded=config.input == "decode",
+    )
     sha256 = images.sha256()
     for each in workdirs:
         each.check_images(sha256)
@@ -116,7 +136,7 @@ def agree(config: ConfigDict, workdirs: Sequence[Workdir], images_sha256: str, c
                 "machines share"
             )
 
-    facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key != "data_dir"}
+    facts = {f"config.{key}": value for key, value in flat(plain(config)).items() if key not in PLACE_KEYS}
     facts |= {f"the version of {name}": version for name, version in versions(config).items()}
     facts |= {"the chosen input": chosen_input, "the sha256 of the images": images_sha256}
     processes.check_agreement(facts)

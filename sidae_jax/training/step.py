@@ -24,6 +24,7 @@ from sidae_jax.streams import Stream
 from sidae_jax.views import ViewSettings, make_views
 
 _ROWS = P(AXIS)
+_Gradients = tuple[nnx.State, Metrics, nnx.State]
 
 
 @jax.tree_util.register_dataclass
@@ -40,7 +41,7 @@ class TrainState:
 class ImageBatch(NamedTuple):
     """The images of one step, 0..255, and their labels; -1 if an image has none."""
 
-    images: UInt8[Array, "n 32 32 3"]
+    images: UInt8[Array, "n size size 3"]
     labels: Int[Array, " n"]
 
 
@@ -53,20 +54,36 @@ def train_step(
     optimizer: optax.GradientTransformation,
     views: ViewSettings,
     normalization: Normalization,
+    size: int | None = None,
     precision: str = "tensorfloat32",
+    accumulate: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """Makes the views of one device's part of the batch and updates the state.
+    """Makes the views of one device's images and updates the state.
 
-    The random numbers of an example depend on the key, the step and the example's place in the global batch.
+    The random numbers of an example depend on the key, the step and the example's place in the global batch. The views
+    are of `size`, by default that of the images.
+
+    accumulate: into how many equal parts the batch is divided. They are worked through one after another, views
+      included, in the memory of one part; gradients and metrics are the means over the parts, and the running
+      statistics of BatchNorm move in each. The device's images are its share of the first part, then of the second,
+      and so on, as `input_pipeline.in_parts` has it.
     """
-    n = batch.images.shape[0]
+    n = batch.images.shape[0] // accumulate
     places = lax.axis_index(AXIS) * n + jnp.arange(n)
-    view_keys = streams.example_keys(key, Stream.VIEWS, state.step, places)
-    method_keys = streams.example_keys(key, Stream.METHOD, state.step, places)
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
-    x, x1, x2 = make_views(view_keys, batch.images, views, mean, std)
-    batch = Batch(x, x1, x2, batch.labels)
-    return update(state, batch, method_keys, graphdef=graphdef, optimizer=optimizer, precision=precision)
+
+    def gradients_of(batch_stats: nnx.State, batch: ImageBatch, places: Int[Array, " n"]) -> _Gradients:
+        view_keys = streams.example_keys(key, Stream.VIEWS, state.step, places)
+        method_keys = streams.example_keys(key, Stream.METHOD, state.step, places)
+        x, x1, x2 = make_views(view_keys, batch.images, views, mean, std, size)
+        batch = Batch(x, x1, x2, batch.labels)
+        return _gradients(state.params, batch_stats, batch, method_keys, graphdef, precision)
+
+    if accumulate == 1:
+        return _apply(state, *gradients_of(state.batch_stats, batch, places), optimizer)
+    parts = jax.tree.map(lambda array: array.reshape(accumulate, n, *array.shape[1:]), batch)
+    places += lax.axis_size(AXIS) * n * jnp.arange(accumulate)[:, None]
+    return _apply(state, *_mean_over_parts(gradients_of, state, parts, places), optimizer)
 
 
 def update(
@@ -82,15 +99,57 @@ def update(
 
     Gradients and metrics are averaged over the devices of the mapped axis "data", and so are the same on each.
     """
+    return _apply(state, *_gradients(state.params, state.batch_stats, batch, keys, graphdef, precision), optimizer)
+
+
+def _gradients(
+    params: nnx.State,
+    batch_stats: nnx.State,
+    batch: Batch,
+    keys: Key[Array, " n"],
+    graphdef: nnx.GraphDef,
+    precision: str,
+) -> _Gradients:
+    """Returns one device's gradients and metrics, and the BatchNorm statistics after the batch."""
 
     def loss_of(params: nnx.State) -> tuple[Float[Array, ""], tuple[Metrics, nnx.State]]:
         # copy: inside a transformation a module must not share variables with the outside
-        method = nnx.merge(graphdef, params, state.batch_stats, copy=True)
+        method = nnx.merge(graphdef, params, batch_stats, copy=True)
         loss, metrics = method.loss(batch, keys)
         return loss, ({"loss": loss, **metrics}, nnx.state(method, nnx.BatchStat))
 
     with products_in(precision):
-        gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        gradients, (metrics, after) = jax.grad(loss_of, has_aux=True)(params)
+    return gradients, metrics, after
+
+
+def _mean_over_parts(
+    gradients_of: Callable[..., _Gradients],
+    state: TrainState,
+    parts: ImageBatch,
+    places: Int[Array, "parts n"],
+) -> _Gradients:
+    """Returns the means of the parts' gradients and metrics, and the BatchNorm statistics after all of them."""
+
+    def add_part(carry, part):
+        total, batch_stats = carry
+        gradients, metrics, batch_stats = gradients_of(batch_stats, *part)
+        return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
+
+    zero = jax.tree.map(jnp.zeros_like, state.params)
+    (total, batch_stats), metrics = lax.scan(add_part, (zero, state.batch_stats), (parts, places))
+    count = places.shape[0]
+    return jax.tree.map(lambda g: g / count, total), jax.tree.map(lambda m: m.mean(0), metrics), batch_stats
+
+
+def _apply(
+    state: TrainState,
+    gradients: nnx.State,
+    metrics: Metrics,
+    batch_stats: nnx.State,
+    optimizer: optax.GradientTransformation,
+) -> tuple[TrainState, Metrics]:
+    """Takes the optimizer's step on the mean of all devices' gradients."""
     gradients, metrics = lax.pmean((gradients, metrics), AXIS)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
