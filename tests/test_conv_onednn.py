@@ -125,31 +125,36 @@ def test_a_run_names_a_missing_package_once_and_records_what_it_used(small, tmp_
     assert recorded["config"]["native"] == ("on" if INSTALLED else "off")
     assert ("onednn-cpu-gomp" in recorded["versions"]) is INSTALLED
     says_so = not INSTALLED and (sys.platform, platform.machine()) == ("linux", "x86_64")
-    assert capfd.readouterr().out.count("sidae_jax_native is not installed") == says_so
+    out = capfd.readouterr().out
+    assert out.count("sidae_jax_native is not installed") == says_so
+    assert ("convolutions by oneDNN" in out) is INSTALLED
 
     small.native = "off"
     train(small, str(tmp_path / "off"))
     recorded = json.loads((tmp_path / "off" / "config.json").read_text())
     assert recorded["config"]["native"] == "off"
     assert "onednn-cpu-gomp" not in recorded["versions"]
-    assert "sidae_jax_native" not in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "starting: " in out
+    assert "sidae_jax_native" not in out
+    assert "oneDNN" not in out
 
 
 @needs_package
-@pytest.mark.parametrize("damage", ["not compiled", "cut short"])
+@pytest.mark.parametrize("damage", ["not compiled", "not a library"])
 def test_a_package_that_cannot_be_loaded_is_said(tmp_path, damage):
-    """In a process of its own, whose package is a copy without the compiled part, or with a part of it."""
+    """In a process of its own, whose package is a copy without the compiled part, or with another file."""
     package = pathlib.Path(importlib.util.find_spec("sidae_jax_native").origin).parent
     copy = shutil.copytree(package, tmp_path / "sidae_jax_native")
     (compiled,) = copy.glob("_convolution*.so")
     if damage == "not compiled":
         compiled.unlink()
     else:
-        compiled.write_bytes(compiled.read_bytes()[:1000])
+        compiled.write_text("something else")
     program = "from sidae_jax.networks import conv_onednn; print(conv_onednn.choose('auto'), conv_onednn.hint())"
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{pathlib.Path(__file__).parents[1]}"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
-    problem = {"not compiled": "sidae_jax_native is not compiled", "cut short": "oneDNN cannot be loaded"}[damage]
+    problem = {"not compiled": "sidae_jax_native is not compiled", "not a library": "oneDNN cannot be loaded"}[damage]
     assert f"False convolutions without oneDNN, although sidae_jax_native is installed: {problem}" in done.stdout
 
 
@@ -167,7 +172,6 @@ def test_an_evaluation_obeys_and_records_native(tmp_path):
         (new,) = files.keys() - features.keys()  # not that of the other convolutions
         features[new] = files[new]
     by_onednn, by_xla = features.values()
-    assert not np.array_equal(by_onednn, by_xla)
     np.testing.assert_allclose(by_onednn, by_xla, rtol=0, atol=1e-4 * np.abs(by_xla).max())
 
 
