@@ -32,10 +32,14 @@ def choose(native: str) -> bool:
     return native != "off" and problem is None
 
 
-def is_missing() -> bool:
-    """Returns whether JAX runs on a CPU for which there is the package, and it is not installed."""
-    there_is_one = jax.default_backend() == "cpu" and (sys.platform, platform.machine()) == ("linux", "x86_64")
-    return there_is_one and importlib.util.find_spec("sidae_jax_native") is None
+def hint() -> str | None:
+    """Returns what to tell a user of native "auto" on a CPU whose convolutions could be oneDNN's and are not."""
+    if jax.default_backend() != "cpu" or (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return None
+    if importlib.util.find_spec("sidae_jax_native") is None:
+        return HINT
+    problem = _problem()
+    return problem and f"convolutions without oneDNN, although sidae_jax_native is installed: {problem}"
 
 
 def _problem():

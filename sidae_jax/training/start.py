@@ -57,9 +57,9 @@ def _find_warm_start(config: ConfigDict, workdirs: Sequence[Workdir], initial: T
 
 
 def _with_native_chosen(config: ConfigDict) -> ConfigDict:
-    """Returns the config with native "on" or "off"; says what the package would give where it is missing."""
-    if config.native == "auto" and conv_onednn.is_missing() and jax.process_index() == 0:
-        print(conv_onednn.HINT, flush=True)
+    """Returns the config with native "on" or "off"; says why it is off where it could be on."""
+    if config.native == "auto" and jax.process_index() == 0 and (hint := conv_onednn.hint()):
+        print(hint, flush=True)
     config = config.copy_and_resolve_references()
     config.native = "on" if conv_onednn.choose(config.native) else "off"
     return config
