@@ -1,6 +1,8 @@
 """How the files of a folder are found, put in order, and put into splits and classes."""
 
+import inspect
 import os
+import sys
 
 import pytest
 
@@ -42,6 +44,17 @@ def test_the_order_is_that_of_the_bytes_of_the_names_and_hidden_files_are_ignore
 def test_names_that_are_not_unicode(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
     assert [os.fsencode(file.name) for file in find(tmp_path)] == [b"caf\xe9.png"]
+
+
+def test_folders_may_be_nested_deeper_than_calls_of_python(tmp_path):
+    os.makedirs(tmp_path / ("a/" * 150))
+    (tmp_path / ("a/" * 150) / "1.png").touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        assert [file.name for file in find(tmp_path)] == ["a/" * 150 + "1.png"]
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_folders_are_classes(tmp_path):

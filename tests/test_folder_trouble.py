@@ -1,6 +1,7 @@
 """A folder of images that changes, cannot be read, or has names that are not clear."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from image_folders import write_digits
 
 from sidae_jax.data import Images, decoding, load
 from sidae_jax.errors import UserError
+from sidae_jax.evaluation import results
 from sidae_jax.settings import FolderSettings
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -67,3 +69,15 @@ def test_splits_beside_other_folders_are_refused(tmp_path):
         write_digits(tmp_path / "digits" / name, 5)
     with pytest.raises(UserError, match="has the folders extra, test, train, which are neither all splits nor all cla"):
         images_of(tmp_path / "digits")
+
+
+def test_names_with_brackets_are_no_markup(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "[old] a[" / "b]"
+    write_digits(root, 20)
+    controller, terminal = os.openpty()
+    with open(terminal, "w") as stderr, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", stderr)
+        assert len(images_of(root, test_share=0.0).images) == 20  # "[/b]" would end a style that never began
+    os.close(controller)
+    results.print_table("linear probe, classes [red] cat", [{"step": 1, "epoch": 1, "accuracy": 0.5, "seconds": 1.0}])
+    assert "classes [red] cat" in capsys.readouterr().out

@@ -47,22 +47,25 @@ def find(root: str | os.PathLike) -> list[ImageFile]:
     Raises:
       OSError: a folder cannot be read.
     """
-    return sorted(_find(os.path.realpath(root), ""), key=lambda file: os.fsencode(file.name))
+    return sorted(_find(os.path.realpath(root)), key=lambda file: os.fsencode(file.name))
 
 
-def _find(root: str, inside: str) -> Iterator[ImageFile]:
-    with os.scandir(os.path.join(root, inside)) as entries:
-        for entry in entries:
-            name = f"{inside}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _find(root, f"{name}/")
-            elif problem := _problem(root, entry):
-                yield ImageFile(name, 0, 0, problem)
-            else:
-                status = entry.stat()
-                yield ImageFile(name, status.st_size, status.st_mtime_ns)
+def _find(root: str) -> Iterator[ImageFile]:
+    folders = [""]  # a list, as folders may be nested deeper than Python's calls
+    while folders:
+        inside = folders.pop()
+        with os.scandir(os.path.join(root, inside)) as entries:
+            for entry in entries:
+                name = f"{inside}{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                elif problem := _problem(root, entry):
+                    yield ImageFile(name, 0, 0, problem)
+                else:
+                    status = entry.stat()
+                    yield ImageFile(name, status.st_size, status.st_mtime_ns)
 
 
 def _problem(root: str, entry: os.DirEntry) -> str:
