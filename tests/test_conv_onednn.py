@@ -189,4 +189,4 @@ def test_training_by_onednn_is_training_by_xla_up_to_rounding(small, tmp_path, c
 
     small.native = "on"
     train(small, str(tmp_path / "off"))  # which is finished
-    assert "sidae-jax-native none -> " in caplog.text
+    assert "otherwise (config.native off -> on): its last bits" in caplog.text

@@ -113,9 +113,14 @@ def _check_images(config: ConfigDict, images: data.Images) -> None:
             f"config.num_classes={config.num_classes}: give --config.num_classes={images.labels.max() + 1}"
         )
     if config.method == "supervised" and images.labels.min() < 0:
+        way_out = (
+            f"--config.images={config.images} with a folder for each class, or another method"
+            if "images" in config
+            else "another --config.train_split, such as train"
+        )
         raise UserError(
             f"config.train_split={config.train_split} of {config.dataset} has images without labels, which supervised "
-            "needs: give another --config.train_split, such as train"
+            f"needs: give {way_out}"
         )
     if len(images.images) < config.batch_size:
         raise UserError(
