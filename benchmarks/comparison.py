@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from plans import FASTEST, OURS, TOLERANCES, Plan
+from plans import FASTEST, OURS, PRECISIONS, TOLERANCES, Plan
 from workers import Worker, WorkerError
 
 EPOCHS = 50  # of the linear probe
@@ -33,7 +33,8 @@ class Comparison:
             if "pipeline" in parts:
                 found["pipeline"] = self.pipeline(ours, theirs, setting)
             if "evaluate" in parts:
-                found["evaluate"] = self.evaluate(ours, theirs)
+                words = [word for word in setting.split() if word in PRECISIONS]
+                found["evaluate"] = self.evaluate(ours, theirs, " ".join([*words, "channels_last"]))
         for part in {"step", "pipeline", "evaluate"} & found.keys():
             found[part] |= {"precision": self.precision, "device": plan.device}
         return found
@@ -129,10 +130,9 @@ class Comparison:
         )
         return compared | {"setting": setting, "workers": workers, "seconds_by_workers": theirs_by_workers}
 
-    def evaluate(self, ours: Worker, theirs: Worker) -> dict:
+    def evaluate(self, ours: Worker, theirs: Worker, setting: str) -> dict:
         """Theirs is an epoch's time, all being alike, times the number of epochs."""
         data = {"images": self.files["evaluated_images"], "labels": self.files["evaluated_labels"]}
-        setting = f"{self.precision} channels_last"
         ours("evaluate", **data, epochs=EPOCHS)  # compiles
         theirs("evaluate", **data, setting=setting)
         return self.compare(

@@ -77,7 +77,8 @@ class Benchmark:
             devices = visible_devices.environment(self.plan.device, 1)
             for precision in self.plan.precisions:
                 comparison = Comparison(self.plan, self.files, devices, precision)
-                of_it = self.plan.parts(precision, parts)
+                if not (of_it := self.plan.parts(precision, parts)):
+                    continue
                 rows = attempt(precision, lambda comparison=comparison, of_it=of_it: comparison.run(of_it))
                 found |= {f"{name} {precision}": row for name, row in rows.items()}
         if "start" in parts:

@@ -114,6 +114,11 @@ def validate(config: ConfigDict) -> None:
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     dataset = config.get("dataset", "")
     example = "folder" if dataset == FOLDER else "cifar10"
+    if dataset != FOLDER and "images" in config:
+        raise UserError(
+            f"config.dataset={dataset} is no folder of images, and this config is for one: leave --config.dataset out, "
+            "or give another config, such as --config=configs/cifar10.py"
+        )
     check_keys(config, pretraining(method, dataset), f"pre-training by {method}", f"configs/{example}.py:{method}")
     if dataset == FOLDER:
         if config.images is None:

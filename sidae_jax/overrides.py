@@ -15,7 +15,7 @@ def override(config: ConfigDict, name: str, text: str) -> None:
     """Sets the key `name`, such as "views.hue", to the text parsed as the key's type.
 
     Raises:
-      UserError: there is no such key, or the text has no value of its type.
+      UserError: there is no such key, or the text has no value of its type or names no run.
     """
     given, known = f"--config.{name}={text}", list(flat(config))
     if name not in known:
@@ -32,6 +32,8 @@ def override(config: ConfigDict, name: str, text: str) -> None:
         near = nearest(name, known)
         hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"
         raise UserError(f"{given} is not a key of this config: {hint}")
+    if name == "init_from" and not text:  # as by an empty variable of a shell: a start from nothing has to be asked for
+        raise UserError(f"{given} names no run: give the folder of one, or None to start from initial values")
     *folders, key = name.split(".")
     for folder in folders:
         config = config[folder]

@@ -2,16 +2,25 @@
 
 import importlib.util
 import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import saved_runs
 from test_conv import CIFAR, IMAGENET, plain_conv2d, plain_conv_transpose2d
 
 from sidae_jax import settings
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
+from sidae_jax.evaluation.config import protocol
+from sidae_jax.evaluation.run import evaluate
 from sidae_jax.networks import conv, conv_onednn
 from sidae_jax.training.train import train
 
@@ -95,8 +104,9 @@ def test_choose_wants_one_of_three_values_and_on_wants_the_package():
     assert settings.NATIVE == ("auto", "on", "off")
     assert conv_onednn.choose("off") is False
     assert conv_onednn.choose("auto") is INSTALLED
+    assert conv_onednn.choose("auto", mapped=False) is False  # the tests have eight devices
     if INSTALLED:
-        assert conv_onednn.choose("on") is True
+        assert conv_onednn.choose("on") is conv_onednn.choose("on", mapped=False) is True
     else:
         with pytest.raises(UserError, match=r"config.native=on, but .*sidae_jax_native is not installed: pip install"):
             conv_onednn.choose("on")
@@ -115,14 +125,55 @@ def test_a_run_names_a_missing_package_once_and_records_what_it_used(small, tmp_
     recorded = json.loads((tmp_path / "auto" / "config.json").read_text())
     assert recorded["config"]["native"] == ("on" if INSTALLED else "off")
     assert ("onednn-cpu-gomp" in recorded["versions"]) is INSTALLED
-    assert capfd.readouterr().out.count("sidae_jax_native is not installed") == (not INSTALLED)
+    says_so = not INSTALLED and (sys.platform, platform.machine()) == ("linux", "x86_64")
+    out = capfd.readouterr().out
+    assert out.count("sidae_jax_native is not installed") == says_so
+    assert ("convolutions by oneDNN" in out) is INSTALLED
 
     small.native = "off"
     train(small, str(tmp_path / "off"))
     recorded = json.loads((tmp_path / "off" / "config.json").read_text())
     assert recorded["config"]["native"] == "off"
     assert "onednn-cpu-gomp" not in recorded["versions"]
-    assert "sidae_jax_native" not in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "starting: " in out
+    assert "sidae_jax_native" not in out
+    assert "oneDNN" not in out
+
+
+@needs_package
+@pytest.mark.parametrize("damage", ["not compiled", "not a library"])
+def test_a_package_that_cannot_be_loaded_is_said(tmp_path, damage):
+    """In a process of its own, whose package is a copy without the compiled part, or with another file."""
+    package = pathlib.Path(importlib.util.find_spec("sidae_jax_native").origin).parent
+    copy = shutil.copytree(package, tmp_path / "sidae_jax_native")
+    (compiled,) = copy.glob("_convolution*.so")
+    if damage == "not compiled":
+        compiled.unlink()
+    else:
+        compiled.write_text("something else")
+    program = "from sidae_jax.networks import conv_onednn; print(conv_onednn.choose('auto'), conv_onednn.hint())"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{pathlib.Path(__file__).parents[1]}"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    problem = {"not compiled": "sidae_jax_native is not compiled", "not a library": "oneDNN cannot be loaded"}[damage]
+    assert f"False convolutions without oneDNN, although sidae_jax_native is installed: {problem}" in done.stdout
+
+
+@needs_package
+def test_an_evaluation_obeys_and_records_native(tmp_path):
+    run = saved_runs.save(tmp_path / "run", {8: saved_runs.trained_arrays(8)})
+    config = protocol("knn")
+    config.update({"train_split": "train[:40]", "test_split": "test[:30]", "knn": {"k": 5}})
+    features = {}
+    for native in ("on", "off"):
+        config.native = native
+        (record,) = evaluate(config, str(run), only_step=8)[1:]
+        assert record["native"] == native
+        files = {path: np.load(path) for path in (run / "eval" / "features").glob("*train*step8*.npy")}
+        (new,) = files.keys() - features.keys()  # not that of the other convolutions
+        features[new] = files[new]
+    by_onednn, by_xla = features.values()
+    np.testing.assert_allclose(by_onednn, by_xla, rtol=0, atol=1e-4 * np.abs(by_xla).max())
 
 
 @needs_package
@@ -139,4 +190,4 @@ def test_training_by_onednn_is_training_by_xla_up_to_rounding(small, tmp_path, c
 
     small.native = "on"
     train(small, str(tmp_path / "off"))  # which is finished
-    assert "sidae-jax-native none -> " in caplog.text
+    assert "otherwise (config.native off -> on): its last bits" in caplog.text

@@ -60,3 +60,6 @@ def test_a_classifier_trained_on_a_folder_is_evaluated_on_no_other():
     check_run(given("online"), ON_FOLDER, None)
     with pytest.raises(UserError, match=r"config.images=/x cannot be evaluated online by .* trained on /data/pets"):
         check_run(given("online", images="/x"), ON_FOLDER, None)
+    check_run(given("online", test_share=ON_FOLDER.test_share), ON_FOLDER, None)
+    with pytest.raises(UserError, match=r"config.test_share=0.6 cannot be evaluated online, since the classifier was "):
+        check_run(given("online", test_share=0.6), ON_FOLDER, None)

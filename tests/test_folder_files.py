@@ -1,10 +1,12 @@
 """How the files of a folder are found, put in order, and put into splits and classes."""
 
+import inspect
 import os
+import sys
 
 import pytest
 
-from sidae_jax.data.folder_files import ImageFile, arrange, find
+from sidae_jax.data.folder_files import ImageFile, arrange, find, unclear_splits
 
 
 def tree(root, *names):
@@ -44,6 +46,17 @@ def test_names_that_are_not_unicode(tmp_path):
     assert [os.fsencode(file.name) for file in find(tmp_path)] == [b"caf\xe9.png"]
 
 
+def test_folders_may_be_nested_deeper_than_calls_of_python(tmp_path):
+    os.makedirs(tmp_path / ("a/" * 150))
+    (tmp_path / ("a/" * 150) / "1.png").touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        assert [file.name for file in find(tmp_path)] == ["a/" * 150 + "1.png"]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def test_folders_are_classes(tmp_path):
     tree(tmp_path, "cat/1.png", "dog/1.png", "cat/old/2.png", "Emu/3.png", "notes.txt")
     splits, problems = layout(tmp_path)
@@ -57,7 +70,7 @@ def test_a_flat_folder_has_no_classes(tmp_path):
     assert layout(tmp_path) == ({"train": {"1.png": None, "2.png": None}}, {})
 
 
-@pytest.mark.parametrize("test", ["test", "val", "validation"])
+@pytest.mark.parametrize("test", ["test", "val", "valid", "validation"])
 def test_folders_of_splits_share_their_classes(tmp_path, test):
     tree(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{test}/ant/1.png", f"{test}/dog/2.png", "LICENSE")
     splits, problems = layout(tmp_path, test_share=0.9)
@@ -74,6 +87,22 @@ def test_flat_splits_and_a_class_named_train(tmp_path):
     assert layout(tmp_path / "flat") == ({"train": {"train/1.png": None}, "test": {"test/2.png": None}}, {})
     tree(tmp_path / "vehicles", "train/1.png", "bus/2.png")
     assert layout(tmp_path / "vehicles")[0] == {"train": {"bus/2.png": "bus", "train/1.png": "train"}}
+
+
+@pytest.mark.parametrize(
+    ("tops", "unclear"),
+    [
+        (["train", "test", "extra"], ["extra", "test", "train"]),
+        (["Train", "Test"], ["Test", "Train"]),
+        (["training", "val"], ["training", "val"]),
+        (["train", "valid", "test"], []),
+        (["train", "bus"], []),
+        (["cat", "dog"], []),
+        (["train"], []),
+    ],
+)
+def test_splits_beside_other_folders_are_unclear(tmp_path, tops, unclear):
+    assert unclear_splits(find(tree(tmp_path, *(f"{top}/cat/1.png" for top in tops), "notes.txt"))) == unclear
 
 
 @pytest.mark.parametrize("above", ["", "train/"])

@@ -12,7 +12,7 @@ import pytest
 from image_folders import BOMB, CUT, EMPTY, TEXT, ZEROS, write_digits
 from PIL import Image, ImageOps
 
-from sidae_jax.data import decoding, folder_source, load
+from sidae_jax.data import folder_source, load
 from sidae_jax.errors import UserError
 from sidae_jax.settings import FolderSettings
 
@@ -195,19 +195,6 @@ def test_classes_of_another_split_do_not_decode_this_one_again(tmp_path, decoded
     assert after.class_names == ("0", "00", *"123456789")
     names = [[loaded.class_names[label] for label in loaded.labels] for loaded in (before, after)]
     assert names[0] == names[1]
-
-
-def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
-    paths = write_digits(tmp_path / "digits", 20)
-    real = decoding.in_threads
-
-    def late(*arguments):
-        os.utime(paths[7], ns=(0, 1))
-        return real(*arguments)
-
-    monkeypatch.setattr(decoding, "in_threads", late)
-    with pytest.raises(UserError, match=rf"{paths[7].name} changes while it is read: start again"):
-        images_of(tmp_path / "digits", test_share=0.0)
 
 
 @pytest.mark.parametrize(

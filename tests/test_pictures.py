@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sklearn.manifold
 from flax import nnx
+from PIL import Image
 from saved_runs import NORMALIZATION, arrays_of, save
 
 from sidae_jax import data
@@ -107,6 +108,20 @@ def test_the_pictures_of_the_last_checkpoint(method, views, images, tmp_path):
     assert list(found.class_names) == [str(digit) for digit in range(10)]
     features = backbones.compute_features(backbones.Backbone(made.encoder.backbone, NORMALIZATION), images.images)
     assert sklearn.manifold.trustworthiness(features, found.tsne) > 0.85  # 0.5 for points at random
+
+
+def test_views_are_cropped_from_stored_images_that_are_larger(tmp_path):
+    larger = settings("simclr", **MIRRORED)
+    larger.store_size = 64
+    save_run(tmp_path, make_method(larger, None), larger)
+    few = config.pictures()
+    few.test_split = "test[:8]"
+    found = picture_file.read(pictures.write(few, str(tmp_path)))
+    stored = [Image.fromarray(image[:, ::-1]) for image in data.load("digits", "test[:8]", size=64).images]
+    wanted = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR), int) for image in stored])
+    for view in (0, 1):
+        assert abs(found.views[:, view] - wanted).max() <= 1
+    assert abs(found.images[:, :, ::-1] - wanted).max() > 1  # resized once, from the original
 
 
 def test_few_images_are_enough_and_too_few_are_told(images, tmp_path):

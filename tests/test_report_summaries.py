@@ -99,6 +99,21 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
 
 
+def test_evaluations_on_several_folders_of_images_are_kept_apart(tmp_path):
+    write_config(tmp_path, "sidae", "folder")
+    on = {"a": ("/a/pets", 0.1, 0.2), "b": ("/b/pets", 0.1, 0.4), "c": ("/b/pets", 0.5, 0.6)}
+    for name, (images, share, accuracy) in on.items():
+        folder = {"dataset": "folder", "images": images, "test_share": share}
+        write_results(tmp_path, [accuracy], steps=[20], name=name, **folder)
+    found = summaries.summarize(summaries.read(find_runs(tmp_path)))
+    assert {s.task.evaluated_on: s.mean for s in found} == {
+        "folder /a/pets": pytest.approx(20),
+        "folder /b/pets": pytest.approx(40),
+        "folder /b/pets, test_share = 0.5": pytest.approx(60),
+    }
+    assert len(found) == 3
+
+
 def test_evaluations_and_runs_of_other_precisions_are_kept_apart(tmp_path):
     """Records without the key are from before it, when products had XLA's default precision."""
     for seed in (0, 1):

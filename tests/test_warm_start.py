@@ -11,6 +11,7 @@ from saved_runs import PRETRAINING, save, trained_arrays
 from sidae_jax import config, mesh
 from sidae_jax.errors import UserError
 from sidae_jax.methods import make_method
+from sidae_jax.overrides import override
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.training import step
@@ -100,6 +101,15 @@ def test_what_is_no_run_is_refused(source, init_from, says):
     (source.parent / "encoder.npz").touch()
     with pytest.raises(UserError, match=says):
         started(settings(source.parent / init_from))
+
+
+def test_an_empty_name_does_not_start_a_run_from_nothing():
+    settings = config.pretraining("sidae", "digits")
+    with pytest.raises(UserError, match=r"--config.init_from= names no run: give the folder of one, or None to start"):
+        override(settings, "init_from", "")
+    for text, wanted in (("runs/a", "runs/a"), ("None", None)):
+        override(settings, "init_from", text)
+        assert settings.init_from == wanted
 
 
 def test_a_corrupt_checkpoint_is_refused(source):

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import rich.console
+import rich.markup
 import rich.progress
 from absl import logging
 from jaxtyping import UInt8, UInt64
@@ -73,7 +74,7 @@ def with_progress(parts: Iterable[Part], start: int, end: int, what: str) -> Ite
         return
     columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
     with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=end, completed=start)
+        task = progress.add_task(rich.markup.escape(what), total=end, completed=start)
         for part in parts:
             yield part
             progress.update(task, completed=part.done)

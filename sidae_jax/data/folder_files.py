@@ -6,7 +6,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-SPLITS = ("train", "test", "val", "validation")
+SPLITS = ("train", "test", "val", "valid", "validation")
+_LIKE_SPLITS = {*SPLITS, "training", "testing", "dev", "eval", "evaluation"}  # in any case
 
 
 class ImageFile(NamedTuple):
@@ -46,22 +47,25 @@ def find(root: str | os.PathLike) -> list[ImageFile]:
     Raises:
       OSError: a folder cannot be read.
     """
-    return sorted(_find(os.path.realpath(root), ""), key=lambda file: os.fsencode(file.name))
+    return sorted(_find(os.path.realpath(root)), key=lambda file: os.fsencode(file.name))
 
 
-def _find(root: str, inside: str) -> Iterator[ImageFile]:
-    with os.scandir(os.path.join(root, inside)) as entries:
-        for entry in entries:
-            name = f"{inside}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _find(root, f"{name}/")
-            elif problem := _problem(root, entry):
-                yield ImageFile(name, 0, 0, problem)
-            else:
-                status = entry.stat()
-                yield ImageFile(name, status.st_size, status.st_mtime_ns)
+def _find(root: str) -> Iterator[ImageFile]:
+    folders = [""]  # a list, as folders may be nested deeper than Python's calls
+    while folders:
+        inside = folders.pop()
+        with os.scandir(os.path.join(root, inside)) as entries:
+            for entry in entries:
+                name = f"{inside}{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                elif problem := _problem(root, entry):
+                    yield ImageFile(name, 0, 0, problem)
+                else:
+                    status = entry.stat()
+                    yield ImageFile(name, status.st_size, status.st_mtime_ns)
 
 
 def _problem(root: str, entry: os.DirEntry) -> str:
@@ -85,7 +89,7 @@ def arrange(files: Sequence[ImageFile], test_share: float) -> Layout:
     Below a split, the first folder of a name is its class. If there are such folders, a file beside them has a problem;
     if there are none, no file has a class.
     """
-    tops = {file.name.partition("/")[0] for file in files if "/" in file.name}
+    tops = _tops(files)
     if tops and tops <= set(SPLITS):
         found = {
             f"{top}/": [file for file in files if file.name.startswith(f"{top}/")] for top in SPLITS if top in tops
@@ -100,6 +104,21 @@ def arrange(files: Sequence[ImageFile], test_share: float) -> Layout:
         (top,) = found
         splits = _held_out(splits["train"], top, test_share)
     return Layout(splits, class_names)
+
+
+def unclear_splits(files: Sequence[ImageFile]) -> list[str]:
+    """Returns the top folders, sorted, if two or more have names like splits and not all are SPLITS; else none.
+
+    `arrange` would take all of them for classes, and train on the images of the test folder. A single one may be a
+    class: "train", beside "bus".
+    """
+    tops = _tops(files)
+    like = {top for top in tops if top.lower() in _LIKE_SPLITS}
+    return sorted(tops) if len(like) > 1 and not tops <= set(SPLITS) else []
+
+
+def _tops(files: Sequence[ImageFile]) -> set[str]:
+    return {file.name.partition("/")[0] for file in files if "/" in file.name}
 
 
 def _class_of(file: ImageFile, top: str) -> str:

@@ -39,7 +39,7 @@ class FolderSource:
         encoded: whether they stay encoded and are decoded when they are read.
 
         Raises:
-          UserError: the folder is not there or cannot be read, or holds no file.
+          UserError: the folder is not there or cannot be read, holds no file, or has splits that are not clear.
         """
         self._settings = settings
         self._size = size
@@ -58,7 +58,14 @@ class FolderSource:
                 f"config.images={settings.images} holds no file: give a folder of images, with a folder for each class "
                 "or without"
             )
-        self._splits, self.class_names = folder_files.arrange(found, settings.test_share)
+        if unclear := folder_files.unclear_splits(found):
+            raise UserError(
+                f"config.images={settings.images} has the folders {', '.join(map(_printable, unclear))}, which are "
+                f"neither all splits nor all classes: name the splits {', '.join(folder_files.SPLITS)} and move the "
+                "others away, or give one of them as --config.images"
+            )
+        self._splits, class_names = folder_files.arrange(found, settings.test_share)
+        self.class_names = tuple(map(_printable, class_names))  # which go to terminals and files in UTF-8
         self._decoded: dict[str, tuple[np.ndarray | EncodedImages, np.ndarray]] = {}
 
     def counts(self, named: Sequence[str]) -> Mapping[str, int]:
@@ -126,7 +133,7 @@ class FolderSource:
         for file in block_files:
             try:
                 rows.append(self._kept.of(decode.decode_image(self._read(file), self._size))[None])
-            except UserError:
+            except (UserError, MemoryError):
                 raise
             except UnidentifiedImageError:
                 damage.append([file.name, f"is no image in one of {', '.join(decode.FORMATS)}"])
@@ -137,21 +144,26 @@ class FolderSource:
         return Part(first + len(block_files), {self._kept.name: np.concatenate(rows)}, damage)
 
     def _read(self, file: ImageFile) -> bytes:
-        """Returns the content of a file. Raises ValueError or OSError if it cannot be used."""
+        """Returns the content of a file. Raises ValueError if it cannot be used, UserError if it cannot be read."""
         if file.problem:
             raise ValueError(file.problem)
         if file.size == 0:
             raise ValueError("is empty")
         if file.size > _MOST_BYTES:
             raise ValueError(f"has {file.size} bytes, more than {_MOST_BYTES}")
-        with open(os.path.join(self._root, file.name), "rb") as opened:
-            status = os.fstat(opened.fileno())
-            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-                raise UserError(
-                    f"config.images={self._settings.images}: {file.name} changes while it is read: start again once "
-                    "the folder is at rest"
-                )
-            return opened.read()
+        name = f"config.images={self._settings.images}: {_printable(file.name)}"
+        try:
+            with open(os.path.join(self._root, file.name), "rb") as opened:
+                status = os.fstat(opened.fileno())
+                content = opened.read(file.size + 1)
+        except OSError as error:  # no damage: kept as such in the cache, it would outlast what mends it
+            raise UserError(
+                f"{name} cannot be read ({error.strerror}): make it readable for this user, or take it away, and "
+                "start again"
+            ) from error
+        if (status.st_size, status.st_mtime_ns, len(content)) != (file.size, file.mtime_ns, file.size):
+            raise UserError(f"{name} changes while it is read: start again once the folder is at rest")
+        return content
 
     def _tell(self, split: str, damage: list[list[str]]) -> None:
         """Says which files are skipped, or raises UserError; `damage` has a file's name and what is wrong with it."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sidae_jax.errors import UserError, nearest
 
-_TEST_OTHERWISE = ("validation", "val")  # what "test" stands for in a data set without a split of this name
+_TEST_OTHERWISE = ("validation", "val", "valid")  # what "test" stands for in a data set without a split of this name
 
 
 def named(split: str) -> list[str]:

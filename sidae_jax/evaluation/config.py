@@ -94,6 +94,11 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None
             f"{pretraining.images}: leave --config.images out, or give another config, such as "
             "--config=configs/mlp_eval.py"
         )
+    if chosen.folder is not None and chosen.folder.test_share != pretraining.test_share:
+        raise UserError(
+            f"config.test_share={config.test_share} cannot be evaluated online, since the classifier was trained with "
+            f"test_share={pretraining.test_share} and on other images than are left so: leave --config.test_share out"
+        )
     if pretraining.train_split.startswith("unlabelled") and "+" not in pretraining.train_split:
         raise UserError(
             f"config.protocol=online needs labels, and the run was on {pretraining.dataset} "

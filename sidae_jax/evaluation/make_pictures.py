@@ -37,9 +37,9 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         metadata = checkpoints.metadata(step)
         method = backbones.restore_method(checkpoints, step)
     pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)
-    data_dir = config.data_dir or pretraining.data_dir
-    folder_of_images = folder_settings(pretraining)
-    test = data.load(pretraining.dataset, config.test_split, data_dir, folder=folder_of_images, size=pretraining.size)
+    size, store_size = pretraining.size, pretraining.store_size or pretraining.size
+    test = _load(config, pretraining, size)
+    stored = test if store_size == size else _load(config, pretraining, store_size)  # what views are cropped from
     if len(test.images) < _SHOWN:
         raise UserError(
             f"config.test_split={config.test_split} of {pretraining.dataset} has {len(test.images)} images: give one "
@@ -50,7 +50,8 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     images = np.asarray(test.images[:_SHOWN])
     keys = jax.random.split(streams.fold(jax.random.key(0), Stream.PICTURES), len(images))
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
-    x, x1, x2 = jax.jit(make_views, static_argnums=2)(keys, images, view_settings(pretraining), mean, std)
+    make = jax.jit(make_views, static_argnums=(2, 5))
+    x, x1, x2 = make(keys, stored.images[:_SHOWN], view_settings(pretraining), mean, std, size)
     reconstructions = reconstruct(method, np.concatenate([x, x1]))
     backbone = backbones.Backbone(method.encoder.backbone, normalization)
     features = backbones.compute_features(backbone, np.asarray(test.images[:_PROJECTED]))
@@ -68,6 +69,11 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     return path
 
 
+def _load(config: ConfigDict, pretraining: ConfigDict, size: int) -> data.Images:
+    data_dir, folder = config.data_dir or pretraining.data_dir, folder_settings(pretraining)
+    return data.load(pretraining.dataset, config.test_split, data_dir, folder=folder, size=size)
+
+
 def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n size size 3"]) -> Float[np.ndarray, "m size size 3"]:
     """Returns x' for each x, or none (m = 0) if the method has no decoder."""
     if not hasattr(method, "reconstruct"):
@@ -76,7 +82,9 @@ def reconstruct(method: nnx.Module, x: Float[np.ndarray, "n size size 3"]) -> Fl
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def decoded(graphdef: nnx.GraphDef, state: nnx.State, x: Float[Array, "n 32 32 3"]) -> Float[Array, "n 32 32 3"]:
+def decoded(
+    graphdef: nnx.GraphDef, state: nnx.State, x: Float[Array, "n size size 3"]
+) -> Float[Array, "n size size 3"]:
     """Returns float32 reconstructions x', computed in the method's own precision."""
     method = nnx.merge(graphdef, state)
     with products_in(method.encoder.backbone.precision):

@@ -106,5 +106,5 @@ def print_table(title: str, records: list[Record]) -> None:
             f"{record['seconds']:.1f}",
         )
     console = rich.console.Console(highlight=False, soft_wrap=True)
-    console.print(title)
+    console.print(title, markup=False)  # the names of classes may have brackets
     console.print(table)

@@ -38,7 +38,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     """
     runtime.require_single_process("linear_eval")
     folder = pretrained.run_folder(workdir)
-    onednn = conv_onednn.choose(config.native)
+    onednn = conv_onednn.choose(config.native, mapped=False)
     with conv_onednn.use(onednn), checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
         steps = pretrained.saved_steps(checkpoints, only_step)
         metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}

@@ -55,7 +55,8 @@ def _onednn_is_faster(pixels, dtype=None):
 
     Measured by native/benchmark.py; docs/performance.md has the table.
     """
-    return pixels > _DENSE_PIXELS or (pixels == _DENSE_PIXELS and dtype == jnp.bfloat16)
+    in_bfloat16 = dtype == jnp.bfloat16 and conv_onednn.has_bfloat16()
+    return pixels > _DENSE_PIXELS or (pixels == _DENSE_PIXELS and in_bfloat16)
 
 
 def conv_transpose2d_on_accelerators(

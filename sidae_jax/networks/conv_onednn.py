@@ -21,21 +21,30 @@ HINT = (
 _used = jax.make_user_context(False)
 
 
-def choose(native: str) -> bool:
+def choose(native: str, *, mapped: bool = True) -> bool:
     """Returns whether config.native means oneDNN's convolutions in this process: "auto" takes them if they are there.
+
+    mapped: whether the programs are mapped over the devices, as training's is. Of others, XLA would have every device
+    compute such a call for all of them, so that on several devices "auto" does without.
 
     Raises UserError if native is "on" and they cannot be used, saying why.
     """
     problem = None if native == "off" else _problem()
+    if native == "auto" and not mapped and jax.local_device_count() > 1:
+        return False
     if native == "on" and problem:
         raise UserError(f"config.native=on, but {problem}; or leave --config.native out")
     return native != "off" and problem is None
 
 
-def is_missing() -> bool:
-    """Returns whether JAX runs on a CPU for which there is the package, and it is not installed."""
-    there_is_one = jax.default_backend() == "cpu" and (sys.platform, platform.machine()) == ("linux", "x86_64")
-    return there_is_one and importlib.util.find_spec("sidae_jax_native") is None
+def hint() -> str | None:
+    """Returns what to tell a user of native "auto" on a CPU whose convolutions could be oneDNN's and are not."""
+    if jax.default_backend() != "cpu" or (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return None
+    if importlib.util.find_spec("sidae_jax_native") is None:
+        return HINT
+    problem = _problem()
+    return problem and f"convolutions without oneDNN, although sidae_jax_native is installed: {problem}"
 
 
 def _problem():
@@ -53,6 +62,11 @@ def _problem():
 def use(use_them: bool) -> contextlib.AbstractContextManager:
     """Returns a context in which `conv.py` traces convolutions with or without oneDNN. Outside of any it is without."""
     return _used(use_them)
+
+
+def has_bfloat16() -> bool:
+    """Returns whether oneDNN computes bfloat16 as such here, and not in float32."""
+    return _native().has_bfloat16()
 
 
 def in_use() -> bool:
@@ -113,6 +127,6 @@ def _rounded_where_slow(compute, a, b):
     oneDNN would emulate them, or with AVX2 alone refuse. The products are the same: those of two bfloat16 are exact in
     float32.
     """
-    if a.dtype == jnp.bfloat16 and not _native().has_bfloat16():
+    if a.dtype == jnp.bfloat16 and not has_bfloat16():
         return compute(a.astype(jnp.float32), b.astype(jnp.float32)).astype(a.dtype)
     return compute(a, b)

@@ -124,7 +124,7 @@ def _measured(run: Run, record: results.Record) -> Measured:
     record = {**_SHOWN_FOR_OLD_RECORDS, **record}
     task = Task(
         protocol=record["protocol"],
-        evaluated_on=printable(text(record, "dataset")),
+        evaluated_on=_evaluated_on(record),
         label_fraction=number(record, "label_fraction", 0.0, 1.0),
         settings=_protocol_settings(record),
         n_train=integer(record, "n_train", 1),
@@ -134,6 +134,16 @@ def _measured(run: Run, record: results.Record) -> Measured:
         labeled_rows=printable(text(record, "labeled_rows_sha256")),
     )
     return Measured(task, run.pretraining, integer(record, "step", 0), number(record, "epoch", 0.0, MOST_EPOCHS))
+
+
+def _evaluated_on(record: dict[str, Any]) -> str:
+    """Returns the data set; of a folder of images, which all have one name, with its path and the share held out."""
+    name = printable(text(record, "dataset"))
+    if "images" not in record:
+        return name
+    share = number(record, "test_share", 0.0, 1.0)
+    default = settings.FolderSettings.test_share
+    return f"{name} {printable(text(record, 'images'))}" + (f", test_share = {share:g}" if share != default else "")
 
 
 def _protocol_settings(record: dict[str, Any]) -> str:

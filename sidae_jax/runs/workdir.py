@@ -24,6 +24,7 @@ from sidae_jax.runs.old_names import modern
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
 FORMAT = 2
 _PACKAGES = ("sidae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
+_ONEDNN = ("sidae-jax-native", "onednn-cpu-gomp")
 
 
 class Workdir:
@@ -161,7 +162,7 @@ class Workdir:
 
         init_from: the backbone that the run is started from, as WarmStart records it.
 
-        A continued run keeps its file; a warning names packages that have another version now.
+        A continued run keeps its file; a warning says what else may change its last bits now: `native`, or versions.
         """
         if self._before is None:
             content = {
@@ -176,12 +177,16 @@ class Workdir:
             write_text(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
             return
         before, now = self._before.get("versions", {}), versions(self.config)
-        pairs = {name: (before.get(name, "none"), now.get(name, "none")) for name in sorted(before.keys() | now.keys())}
+        native = self._before["config"].get("native", self.config.native), self.config.native
+        if native[0] != native[1]:
+            before, now = ({k: v for k, v in each.items() if k not in _ONEDNN} for each in (before, now))
+        pairs = {"config.native": native}
+        pairs |= {
+            name: (before.get(name, "none"), now.get(name, "none")) for name in sorted(before.keys() | now.keys())
+        }
         changed = [f"{name} {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_]
         if changed:
-            logging.warning(
-                "The run was started with other versions (%s): its last bits may differ.", ", ".join(changed)
-            )
+            logging.warning("The run was started otherwise (%s): its last bits may differ.", ", ".join(changed))
 
     def open_metrics(self, step: int) -> IO[str]:
         """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again."""
@@ -203,7 +208,7 @@ def versions(config: ConfigDict) -> dict[str, str]:
 
     Those of oneDNN are among them if config.native is "on".
     """
-    names = (*_PACKAGES, "sidae-jax-native", "onednn-cpu-gomp") if config.native == "on" else _PACKAGES
+    names = (*_PACKAGES, *_ONEDNN) if config.native == "on" else _PACKAGES
     packages = {package: importlib.metadata.version(package) for package in names}
     return {"python": platform.python_version(), **packages}
 

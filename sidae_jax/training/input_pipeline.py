@@ -6,6 +6,7 @@ yield, for each call of the step, how many steps it does and its batch.
 
 import concurrent.futures
 import functools
+import math
 import os
 from collections.abc import Iterator, Sequence
 
@@ -24,6 +25,8 @@ from sidae_jax.streams import Stream
 from sidae_jax.training.resident import ResidentBatch, resident_spec
 from sidae_jax.training.several_steps import steps_per_call
 from sidae_jax.training.step import ImageBatch
+
+_READ_AHEAD_BYTES = 1 << 30  # for the batches of a process that wait for their step
 
 
 def batch_order(num_images: int, batch_size: int, seed: int) -> grain.MapDataset:
@@ -128,6 +131,8 @@ def stream_batches(
         return data.images[rows[mine]], data.labels[rows[mine]]
 
     threads = 4 if isinstance(data.images, np.ndarray) else min(16, os.cpu_count() or 1)
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    batch_bytes = math.prod(data.images.shape[1:]) * batch_size // jax.process_count()
+    most = max(1, min(2 * threads, _READ_AHEAD_BYTES // batch_bytes))
+    ahead = grain.ReadOptions(num_threads=min(threads, most), prefetch_buffer_size=most)
     for images, labels in order[start:end].map(read).to_iter_dataset(ahead):
         yield 1, ImageBatch(send(images), send(labels))

@@ -57,9 +57,9 @@ def _find_warm_start(config: ConfigDict, workdirs: Sequence[Workdir], initial: T
 
 
 def _with_native_chosen(config: ConfigDict) -> ConfigDict:
-    """Returns the config with native "on" or "off"; says what the package would give where it is missing."""
-    if config.native == "auto" and conv_onednn.is_missing() and jax.process_index() == 0:
-        print(conv_onednn.HINT, flush=True)
+    """Returns the config with native "on" or "off"; says why it is off where it could be on."""
+    if config.native == "auto" and jax.process_index() == 0 and (hint := conv_onednn.hint()):
+        print(hint, flush=True)
     config = config.copy_and_resolve_references()
     config.native = "on" if conv_onednn.choose(config.native) else "off"
     return config
@@ -113,9 +113,14 @@ def _check_images(config: ConfigDict, images: data.Images) -> None:
             f"config.num_classes={config.num_classes}: give --config.num_classes={images.labels.max() + 1}"
         )
     if config.method == "supervised" and images.labels.min() < 0:
+        way_out = (
+            f"--config.images={config.images} with a folder for each class, or another method"
+            if "images" in config
+            else "another --config.train_split, such as train"
+        )
         raise UserError(
             f"config.train_split={config.train_split} of {config.dataset} has images without labels, which supervised "
-            "needs: give another --config.train_split, such as train"
+            f"needs: give {way_out}"
         )
     if len(images.images) < config.batch_size:
         raise UserError(

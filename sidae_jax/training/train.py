@@ -108,10 +108,11 @@ def _announcement(run: Run, segment: Segment) -> str:
     if len(seeds) < config.num_seeds:
         who += f"seed {', '.join(str(seed.config.seed) for seed in seeds)} up to step {segment.end}, "
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+    onednn = ", convolutions by oneDNN" if config.native == "on" else ""
     return (
         f"{f'continuing at step {segment.start}' if segment.start else 'starting'}: {config.method} on "
         f"{len(run.images.images)} images of {config.dataset} {config.train_split}, {run.total_steps} steps of "
-        f"{config.batch_size} images{parts}, {who}{run.mesh.size} {jax.default_backend()} device(s); "
+        f"{config.batch_size} images{parts}, {who}{run.mesh.size} {jax.default_backend()} device(s){onednn}; "
         "the first step waits for the compiler"
     )
 

@@ -52,7 +52,7 @@ def register() -> None:
     these settings before if the process has loaded the system's libgomp.so.1 already.
 
     Raises:
-        ImportError: oneDNN's or GNU OpenMP's shared library is missing.
+        ImportError: The shared library of this package, of oneDNN or of GNU OpenMP is missing.
     """
     with _registering:
         _library()
@@ -64,11 +64,14 @@ def _library() -> ctypes.CDLL:
     onednn = next((file for file in files if file.name == "libdnnl.so.3"), None)
     if onednn is None:
         raise ImportError("libdnnl.so.3 is missing: pip install --force-reinstall 'onednn-cpu-gomp>=2023.2'")
+    compiled = importlib.util.find_spec("sidae_jax_native._convolution")
+    if compiled is None:  # as in a source tree, or after an installation for another version of Python
+        raise ImportError("sidae_jax_native is not compiled for this Python: pip install --force-reinstall ./native")
     try:
         # Not RTLD_GLOBAL, which would put this oneDNN in place of other libraries' own, PyTorch's for instance: our
         # library finds the one that is loaded already by its name.
         _with_settings_of_openmp(lambda: ctypes.CDLL(str(onednn.locate())))
-        library = ctypes.CDLL(importlib.util.find_spec("sidae_jax_native._convolution").origin)
+        library = ctypes.CDLL(compiled.origin)
     except OSError as error:
         raise ImportError(f"oneDNN cannot be loaded ({error}); it needs libgomp.so.1, GCC's OpenMP") from error
     for name in _HANDLERS:

@@ -34,8 +34,10 @@ struct Program {
 
   // The workspace holds the packed kernel, then the scratchpads, which share their memory: they take turns.
   size_t PackedBytes() const { return reorder ? (packed_kernel.get_size() + 63) / 64 * 64 : 0; }
+  // More follows, which nothing writes: oneDNN 3.2 reads up to 504 bytes past the end of its scratchpad (seen with pages
+  // that cannot be read behind it: the kernel's gradient of bfloat16 operands in float32, 7x7 and 128 channels or more).
   size_t WorkspaceBytes() const {
-    return PackedBytes() + std::max(scratchpad.get_size(), reorder_scratchpad.get_size());
+    return PackedBytes() + std::max(scratchpad.get_size(), reorder_scratchpad.get_size()) + 4096;
   }
 };
 
