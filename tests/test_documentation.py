@@ -7,11 +7,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def test_the_python_files_that_the_documentation_names_are_there():
-    pages = [ROOT / "README.md", ROOT / "tests" / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [*(ROOT / folder / "README.md" for folder in ("", "tests", "native")), *(ROOT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"[\w/]+\.py\b", page.read_text())} - {"FILE.py"}
     there = [
         str(p.relative_to(ROOT))
-        for top in ("benchmarks", "configs", "sidae_jax", "tests")
+        for top in ("benchmarks", "configs", "native", "sidae_jax", "tests")
         for p in (ROOT / top).rglob("*.py")
     ]
     assert len(named) > 40
