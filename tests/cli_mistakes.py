@@ -139,7 +139,7 @@ MISTAKES = {
         "{tmp}/encoder.pt", "does not end in .safetensors: give a name such as encoder.safetensors"
     ),
     "export into no folder": export(
-        "{tmp}/none/e.safetensors", "is in no folder that is there: make {tmp}/none, or give another --out"
+        "{tmp}/missing/e.safetensors", "is in no folder that is there: make {tmp}/missing, or give another --out"
     ),
     "export of another part": Mistake("sidae_jax.export", "--part=backbone", ".*--part=backbone.*"),
     "step": evaluate(
