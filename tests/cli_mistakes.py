@@ -141,7 +141,11 @@ MISTAKES = {
     "export into no folder": export(
         "{tmp}/missing/e.safetensors", "is in no folder that is there: make {tmp}/missing, or give another --out"
     ),
-    "export of another part": Mistake("sidae_jax.export", "--part=backbone", ".*--part=backbone.*"),
+    "export of another part": Mistake(
+        "sidae_jax.export",
+        "--part=backbone",
+        "--part=backbone is not encoder or method: give --part=VALUE with VALUE encoder or method",
+    ),
     "step": evaluate(
         "--step=7",
         "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, 0 for the untrained backbone alone, or .*",
