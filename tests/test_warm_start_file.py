@@ -101,6 +101,16 @@ def test_an_encoder_of_another_kind_is_refused_naming_both(encoder, changes, the
         started(settings(encoder, **changes))
 
 
+def test_what_stands_beside_the_arrays_is_shown_in_one_short_sentence(encoder):
+    arrays = safetensors.numpy.load_file(encoder)
+    beside = {"sidae_jax": "1", "backbone": "a\n" * 5000, "width": "9" * 5000}
+    safetensors.numpy.save_file(arrays, encoder, {**beside, "sha256": checkpoint.arrays_sha256(arrays)})
+    with pytest.raises(UserError, match="holds an encoder with backbone=a a a") as error:
+        started(settings(encoder))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -107,7 +107,7 @@ class WarmStart:
 
 def _kind_of(metadata: dict[str, str]) -> dict[str, Any]:
     """Returns what a file says of its backbone, as a config has it."""
-    kind = {key: metadata.get(key, "") for key in _KIND}
+    kind = {key: " ".join(metadata.get(key, "").split())[:40] for key in _KIND}  # a message may show it, of any content
     return {**kind, "width": int(kind["width"]) if kind["width"].isdecimal() else kind["width"]}
 
 
