@@ -3,8 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-from sidae_jax.errors import UserError
-
 if TYPE_CHECKING:
     from sidae_jax.evaluation.backbone import Backbone
 
@@ -26,13 +24,4 @@ def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
     from sidae_jax.runs.checkpoint import Checkpoints
 
     with Checkpoints(pretrained.run_folder(run, "run"), read_only=True) as checkpoints:
-        saved = pretrained.saved_steps(checkpoints)
-        if step is None:
-            step = saved[-1]
-        if step not in saved:
-            problem = "is the untrained backbone, which no checkpoint has" if step == 0 else "is not saved"
-            raise UserError(
-                f"step={step!r} {problem} in {checkpoints.directory}: give one of the integers "
-                f"{', '.join(map(str, saved))}, or None for the last"
-            )
-        return restore_backbone(checkpoints, step)
+        return restore_backbone(checkpoints, pretrained.one_step(checkpoints, step))

@@ -132,7 +132,8 @@ def _parse(
     except flags.IllegalFlagValueError as error:
         given = str(error).removeprefix("flag ").partition(": ")[0]
         name = given.removeprefix("--").partition("=")[0]
-        wanted = flags.FLAGS[name].parser.syntactic_help or "true or false"
+        parser = flags.FLAGS[name].parser
+        wanted = parser.syntactic_help or " or ".join(getattr(parser, "enum_values", ("true", "false")))
         raise UserError(f"{given} is not {wanted}: give --{name}=VALUE with VALUE {wanted}") from error
     except (flags.Error, ValueError) as error:
         raise UserError(f"{' '.join(str(error).split())}: --help lists the options") from error

@@ -51,7 +51,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
             "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
-            "init_from": placeholder(str),  # a run whose backbone this one starts from; None: from initial values
+            "init_from": placeholder(str),  # a run or file whose backbone this one starts from; None: none
             "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
             "store_size": placeholder(int),  # of the images that views are cropped from, in pixels; None: size
             **dataclasses.asdict(BackboneSettings()),

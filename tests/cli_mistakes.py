@@ -22,6 +22,10 @@ def folder(arguments: str, says: str) -> Mistake:
     return Mistake(MAIN, f"--config=configs/folder.py --workdir={{tmp}}/run {arguments}", says)
 
 
+def export(out: str, says: str) -> Mistake:
+    return Mistake("sidae_jax.export", f"--workdir={{tmp}}/done --out={out}", f"--out={out} {says}")
+
+
 def evaluate(arguments: str, says: str) -> Mistake:
     return Mistake(EVALUATE, f"--workdir={{tmp}}/done {arguments}", says)
 
@@ -126,6 +130,22 @@ MISTAKES = {
         )
         for program in ("linear_eval", "pictures", "report")
     },
+    "export to nowhere": Mistake(
+        "sidae_jax.export",
+        "--workdir={tmp}/done",
+        "--out is missing: give the file to write, such as --out=encoder.safetensors",
+    ),
+    "export by another name": export(
+        "{tmp}/encoder.pt", "does not end in .safetensors: give a name such as encoder.safetensors"
+    ),
+    "export into no folder": export(
+        "{tmp}/missing/e.safetensors", "is in no folder that is there: make {tmp}/missing, or give another --out"
+    ),
+    "export of another part": Mistake(
+        "sidae_jax.export",
+        "--part=backbone",
+        "--part=backbone is not encoder or method: give --part=VALUE with VALUE encoder or method",
+    ),
     "step": evaluate(
         "--step=7",
         "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, 0 for the untrained backbone alone, or .*",

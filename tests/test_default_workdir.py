@@ -75,9 +75,9 @@ def test_the_same_command_continues_and_evaluation_and_report_find_the_run(tmp_p
     assert (tmp_path / "runs" / NAME / "report" / "report.html").exists()
 
 
-@pytest.mark.parametrize("program", ["linear_eval", "pictures", "report"])
+@pytest.mark.parametrize("program", ["linear_eval", "pictures", "report", "export"])
 def test_without_any_run_the_workdir_is_asked_for(tmp_path, program):
-    process = command(tmp_path, program)
+    process = command(tmp_path, program, *(["--out=encoder.safetensors"] if program == "export" else []))
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert err == (

@@ -37,11 +37,12 @@ def test_the_limit_is_ours_unless_the_user_has_one(settings, kept, tmp_path):
     assert program.exists() == kept
 
 
-@pytest.mark.parametrize("program", ["linear_eval", "pictures"])
+@pytest.mark.parametrize("program", ["linear_eval", "pictures", "export"])
 def test_tasks_of_a_slurm_step_are_refused_before_any_work(program, tmp_path):
     for task in "0", "1":
         environment = {**os.environ, "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_PROCID": task}
         command = [sys.executable, "-m", f"sidae_jax.{program}", f"--workdir={tmp_path}"]
+        command += [f"--out={tmp_path}/encoder.safetensors"] if program == "export" else []
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert result.returncode == 2
         assert f"error: {program} was started in 2 processes" in result.stderr

@@ -93,7 +93,11 @@ def test_an_encoder_of_another_kind_is_refused_naming_both(source, changes, thei
     [
         ("sourse", r"init_from=\S+/sourse does not exist or is no folder: did you mean \S+/source\?"),
         ("source/checkpoints/5", r"init_from=\S+/5 is not saved: give one of 4, 8 in \S+/source/checkpoints"),
-        ("encoder.npz", r"init_from=\S+/encoder.npz is a file: give the folder of a run, or of a checkpoint in it"),
+        (
+            "encoder.npz",
+            r"init_from=\S+/encoder.npz is a file: give the folder of a run, or of a checkpoint in it, such as "
+            r"--config.init_from=runs/cifar10-sidae/checkpoints/19400, or a file of weights, FILE.safetensors",
+        ),
         ("", r"has no folder checkpoints: give the folder of one of the runs in it, such as \S+init_from=\S+/source"),
     ],
 )

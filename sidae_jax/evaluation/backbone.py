@@ -41,7 +41,7 @@ class Backbone:
 
     def arrays(self) -> checkpoint.Arrays:
         """Returns all parameters and batch statistics, named as in a checkpoint."""
-        return _arrays(self.network, _WITHIN[self.kind])
+        return arrays_of(self.network, _WITHIN[self.kind])
 
 
 def restore_backbone(
@@ -62,14 +62,15 @@ def restore_method(checkpoints: checkpoint.Checkpoints, step: int, precision: st
     return _restored(_method(checkpoints.metadata(step), precision), checkpoints, step, "")
 
 
-def _arrays(module: nnx.Module, within: str) -> checkpoint.Arrays:
+def arrays_of(module: nnx.Module, within: str = "") -> checkpoint.Arrays:
+    """Returns all parameters and batch statistics, named as in a checkpoint, of the module at `within` in a method."""
     _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
     return checkpoint.to_arrays(params, f"params.{within}") | checkpoint.to_arrays(batch_stats, f"batch_stats.{within}")
 
 
 def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int, within: str) -> nnx.Module:
     under = (f"params.{within}", f"batch_stats.{within}")
-    arrays = checkpoints.restore(step, _arrays(module, within), under)
+    arrays = checkpoints.restore(step, arrays_of(module, within), under)
     graphdef, *states = nnx.split(module, nnx.Param, nnx.BatchStat)
     states = (checkpoint.from_arrays(state, arrays, prefix) for state, prefix in zip(states, under, strict=True))
     return nnx.merge(graphdef, *map(jax.device_put, states))

@@ -21,27 +21,30 @@ class Architecture:
 
     build: called as build(settings, axis_name=..., rng=...), returns the module.
     norm: "batch", or "group" to have GroupNorm put in the place of every BatchNorm, after all initial values are drawn.
+    torchvision: the name of torchvision's network of which this is one, and the number of blocks in each of its stages;
+      None if there is none.
     """
 
     build: "Callable[..., nnx.Module]"
     norm: str = "batch"
+    torchvision: tuple[str, tuple[int, ...]] | None = None
 
 
-def _resnet(block: str, blocks: tuple[int, int, int, int], norm: str = "batch") -> Architecture:
+def _resnet(name: str, block: str, blocks: tuple[int, int, int, int], norm: str = "batch") -> Architecture:
     def build(settings: BackboneSettings, **options):
         from sidae_jax.networks.resnet import ResNet
 
         return ResNet(block, blocks, settings, **options)
 
-    return Architecture(build, norm)
+    return Architecture(build, norm, (name, blocks))
 
 
-# block, and how many of them in each of the four stages (He et al., 2016, table 1)
+# torchvision's name, block, and how many of them in each of the four stages (He et al., 2016, table 1)
 BACKBONES: dict[str, Architecture] = {
-    "resnet18": _resnet("basic", (2, 2, 2, 2)),
-    "resnet34": _resnet("basic", (3, 4, 6, 3)),
-    "resnet50": _resnet("bottleneck", (3, 4, 6, 3)),
-    "resnet18_gn": _resnet("basic", (2, 2, 2, 2), norm="group"),
+    "resnet18": _resnet("resnet18", "basic", (2, 2, 2, 2)),
+    "resnet34": _resnet("resnet34", "basic", (3, 4, 6, 3)),
+    "resnet50": _resnet("resnet50", "bottleneck", (3, 4, 6, 3)),
+    "resnet18_gn": _resnet("resnet18", "basic", (2, 2, 2, 2), norm="group"),
 }
 
 

@@ -19,6 +19,23 @@ def run_folder(workdir: str | os.PathLike, name: str = "--workdir") -> pathlib.P
     return folder
 
 
+def one_step(checkpoints: Checkpoints, step: int | None, *, name: str = "step", last: str = "None for the last") -> int:
+    """Returns `step` if it is saved, or the last one that is if it is None.
+
+    Raises UserError, which calls the argument `name` and says by `last` how to ask for the last one.
+    """
+    saved = saved_steps(checkpoints)
+    if step is None:
+        return saved[-1]
+    if step not in saved:
+        problem = "is the untrained backbone, which no checkpoint has" if step == 0 else "is not saved"
+        raise UserError(
+            f"{name}={step!r} {problem} in {checkpoints.directory}: give one of the integers "
+            f"{', '.join(map(str, saved))}, or {last}"
+        )
+    return step
+
+
 def saved_steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
     """Returns the saved steps, or just `only_step`, or none if that is 0. Raises UserError if they are missing."""
     saved = checkpoints.steps()
