@@ -177,7 +177,7 @@ def test_a_decoder_block_enlarges_its_second_convolution_and_its_shortcut():
 
 
 def test_the_residual_decoder_has_pytorchs_default_values():
-    decoder = ResidualDecoder(128, width=64, axis_name=None, rng=np.random.default_rng(0))
+    decoder = ResidualDecoder(128, size=32, width=64, axis_name=None, rng=np.random.default_rng(0))
     convs = [module for _, module in nnx.iter_modules(decoder) if isinstance(module, Conv)]
     assert len(convs) == 8 * 2 + 3 + 1
     for conv in convs:

@@ -48,7 +48,7 @@ def test_the_default_config_takes_overrides():
     [
         (
             "configs/digits.py --config.zzz=1",
-            r"--config.zzz=1 is not a key .*: give one of batch_size, .* views.hue, .*",
+            r"--config.zzz=1 is not a key .*: give one of accumulate, .* views.hue, .*",
         ),
         (
             "configs/digits.py --config.p_blur=1",

@@ -83,7 +83,7 @@ def _check_features(builder: tfds.core.DatasetBuilder, dataset: str) -> None:
     if not (is_image(image) and image.np_dtype in (np.uint8, np.uint16)):
         raise UserError(
             f"dataset={dataset!r} lies prepared in {builder.data_dir} but has no feature `image` that is one (its "
-            f"features: {', '.join(map(str, features))}): give a data set of images"
+            f"features: {', '.join(sorted(map(str, features)))}): give a data set of images"
         )
 
 

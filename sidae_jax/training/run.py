@@ -27,13 +27,15 @@ class Run:
       total_steps: the steps of the whole run.
       schedule: the learning rate by step.
       resident: whether the data set lies on the devices.
+      hint: what would make the run faster on this machine, for the user; None if nothing is known.
     """
 
-    def __init__(self, config: ConfigDict, images: data.Images, mesh: Mesh):
+    def __init__(self, config: ConfigDict, images: data.Images, mesh: Mesh, hint: str | None = None):
         """Sets up a run without seeds. All processes must call this together."""
         self.config = config
         self.images = images
         self.mesh = mesh
+        self.hint = hint
         self.seeds: list[SeedRun] = []
         self.steps_per_epoch = len(images.images) // config.batch_size
         self.total_steps = config.epochs * self.steps_per_epoch

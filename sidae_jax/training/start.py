@@ -27,10 +27,11 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
       UserError: in all processes, if one of them cannot start or they do not agree.
     """
     mesh.check_devices()
+    hint = conv_onednn.hint() if config.native == "auto" else None
     config = processes.raise_in_all(lambda: _with_native_chosen(config))
     exit_stack.enter_context(conv_onednn.use(config.native == "on"))
     workdirs, images, sha256, devices = processes.raise_in_all(lambda: _open_files(config, workdir, exit_stack))
-    run = Run(config, images, devices)
+    run = Run(config, images, devices, hint)
     agree(config, workdirs, sha256, "resident" if run.resident else "stream")
     several = len(workdirs) > 1
     run.seeds = [
@@ -57,9 +58,7 @@ def _find_warm_start(config: ConfigDict, workdirs: Sequence[Workdir], initial: T
 
 
 def _with_native_chosen(config: ConfigDict) -> ConfigDict:
-    """Returns the config with native "on" or "off"; says why it is off where it could be on."""
-    if config.native == "auto" and jax.process_index() == 0 and (hint := conv_onednn.hint()):
-        print(hint, flush=True)
+    """Returns the config with native "on" or "off"."""
     config = config.copy_and_resolve_references()
     config.native = "on" if conv_onednn.choose(config.native) else "off"
     return config

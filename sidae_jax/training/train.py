@@ -113,7 +113,7 @@ def _announcement(run: Run, segment: Segment) -> str:
         f"{f'continuing at step {segment.start}' if segment.start else 'starting'}: {config.method} on "
         f"{len(run.images.images)} images of {config.dataset} {config.train_split}, {run.total_steps} steps of "
         f"{config.batch_size} images{parts}, {who}{run.mesh.size} {jax.default_backend()} device(s){onednn}; "
-        "the first step waits for the compiler"
+        "the first step waits for the compiler" + (f"\n{run.hint}" if run.hint else "")
     )
 
 
