@@ -10,9 +10,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from sidae_jax.networks.batch_norm import BatchNorm
-from sidae_jax.networks.max_pool import max_pool_gradient, max_pool_with_places
+from sidae_jax.networks.max_pool import max_pool_gradient
 from sidae_jax.networks.precision import in_full
-from sidae_jax.networks.statistics import EPSILON, apply, spread, sums
+from sidae_jax.networks.statistics import EPSILON, apply, pool_and_apply, spread, sums
 
 
 class GroupNorm(nnx.Module):
@@ -89,13 +89,7 @@ def _normalize_forward(x, scale, bias, groups, pool, relu):
     total, total_square = sums(full, jnp.square(full))
     mean, square = _over_group(total / count, groups), _over_group(total_square / count, groups)
     rstd = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0.0) + EPSILON)
-    place, x_kept = None, x
-    if pool:  # the maxima of y are where those of x are, or its minima where the scale is negative
-        sign = jnp.where(scale < 0, -1, 1).astype(x.dtype)
-        largest, place = max_pool_with_places(x * sign)
-        x_kept = largest * sign
-    y = apply(x_kept, mean, rstd * scale, bias)
-    y = jnp.maximum(y, 0) if relu else y
+    y, place, x_kept = pool_and_apply(x, mean, rstd, scale, bias, pool=pool, relu=relu)
     return y.astype(x.dtype), (x, scale, bias, mean, rstd, place, x_kept)
 
 

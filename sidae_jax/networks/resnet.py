@@ -74,11 +74,7 @@ class BasicBlock(nnx.Module):
         self.norm1 = BatchNorm(features, relu=True, axis_name=axis_name)
         self.conv2 = Conv(features, features, 3, rng=rng)
         self.norm2 = BatchNorm(features, scale=last_scale, axis_name=axis_name)
-        if stride == 1 and in_features == features:
-            self.shortcut, self.shortcut_norm = None, None
-        else:
-            self.shortcut = Conv(in_features, features, 1, stride=stride, rng=rng)
-            self.shortcut_norm = BatchNorm(features, axis_name=axis_name)
+        self.shortcut, self.shortcut_norm = _shortcut(in_features, features, stride, axis_name, rng)
 
     def __call__(
         self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
@@ -116,11 +112,7 @@ class Bottleneck(nnx.Module):
         self.norm2 = BatchNorm(features, relu=True, axis_name=axis_name)
         self.conv3 = Conv(features, out_features, 1, rng=rng)
         self.norm3 = BatchNorm(out_features, scale=last_scale, axis_name=axis_name)
-        if stride == 1 and in_features == out_features:
-            self.shortcut, self.shortcut_norm = None, None
-        else:
-            self.shortcut = Conv(in_features, out_features, 1, stride=stride, rng=rng)
-            self.shortcut_norm = BatchNorm(out_features, axis_name=axis_name)
+        self.shortcut, self.shortcut_norm = _shortcut(in_features, out_features, stride, axis_name, rng)
 
     def __call__(
         self, x: Float[Array, "n h w c"], views: int = 1, use_running_average: bool = False
@@ -132,3 +124,10 @@ class Bottleneck(nnx.Module):
         if self.shortcut is not None:
             x = self.shortcut_norm(self.shortcut(x), views, use_running_average)
         return nnx.relu(x + y)
+
+
+def _shortcut(in_features, out_features, stride, axis_name, rng):
+    """Returns the 1x1 convolution and the BN beside a block, None and None where its input has the output's shape."""
+    if stride == 1 and in_features == out_features:
+        return None, None
+    return Conv(in_features, out_features, 1, stride=stride, rng=rng), BatchNorm(out_features, axis_name=axis_name)

@@ -6,12 +6,29 @@ x is [v, n, *hw, c]; statistics are [v, c], of the v parts of x that have statis
 import jax.numpy as jnp
 from jax import lax
 
+from sidae_jax.networks.max_pool import max_pool_with_places
+
 EPSILON = 1e-5
 
 
 def apply(x, mean, factor, bias):
     """Returns (x - mean) factor + bias, in the dtype of the statistics."""
     return (x - spread(mean, x)) * spread(factor, x) + bias
+
+
+def pool_and_apply(x, mean, rstd, scale, bias, *, pool, relu):
+    """Normalizes, with max pool and ReLU if wanted.
+
+    Returns y in the dtype of the statistics; for the gradient, the places of the maxima in their windows, None without
+    a pool; and the values of x that y is of.
+    """
+    place, x_kept = None, x
+    if pool:  # the maxima of y are where those of x are, or its minima where the scale is negative
+        sign = jnp.where(scale < 0, -1, 1).astype(x.dtype)
+        largest, place = max_pool_with_places(x * sign)
+        x_kept = largest * sign
+    y = apply(x_kept, mean, rstd * scale, bias)
+    return jnp.maximum(y, 0) if relu else y, place, x_kept
 
 
 def spread(statistics, x):
