@@ -18,8 +18,8 @@ from sidae_jax.settings import METHOD_SETTINGS, REPORT_METHODS
 
 Changes = Mapping[str, Any]
 
-SCALES = ("paper", "small")
-_SMALL_IMAGES = 10_240  # training images of a run with --scale=small
+SCALES = ("paper", "thin", "small")
+_FEW_IMAGES = 10_240  # training images of a run with --scale=thin or small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +97,14 @@ def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) 
       experiment: the runs and evaluations.
       configs: the folder with the config files.
       seeds: the number of seeds.
-      scale: "paper", or "small" for a check on two CPU cores that everything works, which gives no result. The keys
-        of a `Pretraining` override the small scale; the small scale overrides the keys of an `Evaluation`.
+      scale: "paper"; "thin" for the papers' whole schedules with a quarter of the width on a part of the images; or
+        "small" for a check on two CPU cores that everything works, which gives no result. The keys of a `Pretraining`
+        override the scale; the small scale overrides the keys of an `Evaluation`.
     """
     found = []
     for seed in range(seeds):
         for run, evaluations in experiment.runs:
-            settings = {**(_small_pretraining(run) if scale == "small" else {}), **run.changes, "seed": seed}
+            settings = {**_SCALED[scale](run), **run.changes, "seed": seed}
             commands = [_command("main", f"{configs}/{run.dataset}.py:{run.method}", settings)]
             for evaluation in evaluations:
                 small = _small_evaluation(run, evaluation) if scale == "small" else {}
@@ -163,21 +164,36 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.-]", "", text)
 
 
+def _few_images(run: Pretraining, count: int) -> str:
+    return f"{'unlabelled' if run.dataset == 'stl10' and run.method != 'supervised' else 'train'}[:{count}]"
+
+
+def _thin_pretraining(run: Pretraining) -> Changes:
+    """Returns the changes for a backbone of width 16; in the SidAE paper's methods z has a quarter of its dimensions.
+
+    The bottleneck of the predictor is a quarter of z. The methods of the report have their own small z.
+    """
+    thin = {"train_split": _few_images(run, _FEW_IMAGES), "width": 16}
+    return thin if run.method in REPORT_METHODS else {**thin, "d_hid": 512}
+
+
 def _small_pretraining(run: Pretraining) -> Changes:
     """Returns the changes for a run of four epochs.
 
     The methods of the report keep their stem and decoder, with a quarter of their width and of the images.
     """
-    split = "unlabelled" if run.dataset == "stl10" and run.method != "supervised" else "train"
-    small = {"train_split": f"{split}[:{_SMALL_IMAGES}]", "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
+    small = {"train_split": _few_images(run, _FEW_IMAGES), "epochs": 4, "checkpoint_every": 2, "batch_size": 256}
     if run.method in REPORT_METHODS:
-        small |= {"train_split": f"{split}[:{_SMALL_IMAGES // 4}]", "width": 16}
+        small |= {"train_split": _few_images(run, _FEW_IMAGES // 4), "width": 16}
     return small
+
+
+_SCALED = {"paper": lambda run: {}, "thin": _thin_pretraining, "small": _small_pretraining}
 
 
 def _small_evaluation(run: Pretraining, evaluation: Evaluation) -> Changes:
     on = evaluation.changes.get("dataset", run.dataset)
-    small = {"train_split": "train" if on == "stl10" else f"train[:{_SMALL_IMAGES}]", "test_split": "test[:5000]"}
+    small = {"train_split": "train" if on == "stl10" else f"train[:{_FEW_IMAGES}]", "test_split": "test[:5000]"}
     return {**small, "finetune.epochs": 3} if evaluation.config == "finetune" else small
 
 

@@ -7,7 +7,10 @@ MAIN, EVALUATE = "sidae_jax.main", "sidae_jax.linear_eval"
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A command line, where {tmp} is the folder of the tests, and a pattern for the whole answer."""
+    """A command line, and a pattern for the whole answer.
+
+    {tmp} is the folder of the tests, and {run} one of this mistake alone, since runs wait for no other's lock.
+    """
 
     program: str
     arguments: str
@@ -15,11 +18,11 @@ class Mistake:
 
 
 def digits(arguments: str, says: str) -> Mistake:
-    return Mistake(MAIN, f"--config=configs/digits.py --workdir={{tmp}}/run {arguments}", says)
+    return Mistake(MAIN, f"--config=configs/digits.py --workdir={{run}} {arguments}", says)
 
 
 def folder(arguments: str, says: str) -> Mistake:
-    return Mistake(MAIN, f"--config=configs/folder.py --workdir={{tmp}}/run {arguments}", says)
+    return Mistake(MAIN, f"--config=configs/folder.py --workdir={{run}} {arguments}", says)
 
 
 def export(out: str, says: str) -> Mistake:
@@ -45,7 +48,7 @@ MISTAKES = {
     ),
     "method": Mistake(
         MAIN,
-        "--config=configs/digits.py:simsam --workdir={tmp}/run",
+        "--config=configs/digits.py:simsam --workdir={run}",
         r"method='simsam' is unknown: give one of sidae, simsiam, dae, .*; did you mean simsiam\?",
     ),
     "data set": digits("--config.dataset=cifar", r"dataset='cifar' is unknown: give one of .*; did you mean cifar10\?"),
@@ -67,7 +70,7 @@ MISTAKES = {
     ),
     "config file": Mistake(
         MAIN,
-        "--config configs/zzz.py --workdir={tmp}/run",
+        "--config configs/zzz.py --workdir={run}",
         "--config=configs/zzz.py is not a file in {root}: give the path of one such as configs/cifar10.py",
     ),
     "workdir under a file": Mistake(
@@ -82,8 +85,8 @@ MISTAKES = {
     ),
     "workdir with brackets": Mistake(
         MAIN,
-        "--config=configs/digits.py --workdir={tmp}/run[1]",
-        r"--workdir={tmp}/run\[1\] has \[ \] in its path: give a folder without \[ \] \* \?",
+        "--config=configs/digits.py --workdir={run}[1]",
+        r"--workdir={run}\[1\] has \[ \] in its path: give a folder without \[ \] \* \?",
     ),
     "batch and devices": digits(
         "--config.batch_size=60",

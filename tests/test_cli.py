@@ -35,17 +35,21 @@ def tmp(tmp_path_factory):
     return folder
 
 
+def run_of(tmp, name):
+    return tmp / f"run-{list(MISTAKES).index(name)}"
+
+
 @pytest.fixture(scope="module")
 def answers(tmp):
     """Yields the answers of the programs by the names of the mistakes, as futures: later ones still run."""
 
-    def start(mistake):
-        arguments = mistake.arguments.replace("{tmp}", str(tmp)).split()
+    def start(name, mistake):
+        arguments = mistake.arguments.replace("{tmp}", str(tmp)).replace("{run}", str(run_of(tmp, name))).split()
         command = [sys.executable, "-m", mistake.program, *arguments]
         return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(start, mistake) for name, mistake in MISTAKES.items()}
+        yield {name: pool.submit(start, name, mistake) for name, mistake in MISTAKES.items()}
         pool.shutdown(cancel_futures=True)
 
 
@@ -55,10 +59,12 @@ def test_a_mistake_is_answered_with_one_sentence(name, answers, tmp):
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    says = MISTAKES[name].says.replace("{tmp}", re.escape(str(tmp))).replace("{root}", re.escape(str(ROOT)))
+    says = MISTAKES[name].says
+    for place, path in {"{tmp}": tmp, "{root}": ROOT, "{run}": run_of(tmp, name)}.items():
+        says = says.replace(place, re.escape(str(path)))
     assert re.fullmatch(says, done.stderr.removeprefix("error: ").removesuffix("\n")), done.stderr
     assert done.returncode == 2
-    assert not (tmp / "run" / "config.json").exists()
+    assert not (run_of(tmp, name) / "config.json").exists()
 
 
 @pytest.mark.parametrize("config", [["--config=configs/digits.py:dae"], ["--config", "configs/digits.py:dae"]])

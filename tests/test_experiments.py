@@ -175,6 +175,37 @@ def test_an_experiments_own_keys_stand_above_those_of_the_small_scale():
     assert "--config.batch_size=256" in job.commands[0]
 
 
+def test_the_thin_scale_changes_the_width_and_the_images_alone():
+    """The whole schedules: epochs, batch, checkpoints and evaluations are those of the paper."""
+    evaluations = [Evaluation("linear_eval", {"label_fraction": 0.01}), Evaluation("finetune")]
+    runs = [
+        (Pretraining(*run), evaluations)
+        for run in (
+            ("cifar10", "sidae", {"w": 0.25}),
+            ("stl10", "dae"),
+            ("cifar10", "sidae", {"d_hid": 64}),
+            ("mnist", "vae"),
+        )
+    ]
+    given = [
+        [set(command[2:]) for command in job.commands[:3]]
+        for job in experiments.jobs(Experiment("", runs), pathlib.Path("configs"), 1, "thin")
+    ]
+
+    def keys(**values):
+        return {f"--config.{key}={value}" for key, value in values.items()} | {"--config.seed=0"}
+
+    first = {"train_split": "train[:10240]", "width": 16}
+    assert [commands[0] for commands in given] == [
+        keys(**first, d_hid=512, w=0.25),
+        keys(**first | {"train_split": "unlabelled[:10240]"}, d_hid=512),
+        keys(**first, d_hid=64),
+        keys(**first),
+    ]
+    for commands in given:
+        assert commands[1:] == [keys(label_fraction=0.01), keys()]
+
+
 def test_the_reports_table_is_of_its_own_settings_and_both_of_its_classifiers():
     table = load(pathlib.Path("configs/experiments/report_table1.py"))
     assert all(run.changes == {} for run, _ in table.runs)  # the methods' defaults are the report's
