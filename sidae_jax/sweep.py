@@ -1,6 +1,6 @@
 """Run an experiment: the pre-training runs and evaluations that are not done yet.
 
-python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=paper|thin|small] [--only=PATTERN] [--print]
+python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=thin] [--only=PATTERN] [--print]
 
 The same command continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run,
 for a cluster's array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.

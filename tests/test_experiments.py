@@ -10,7 +10,7 @@ import pytest
 from sidae_jax import cli, experiments
 from sidae_jax.config import validate
 from sidae_jax.evaluation import config as evaluation_config
-from sidae_jax.experiments import Experiment, Pretraining
+from sidae_jax.experiments import Evaluation, Experiment, Pretraining
 from sidae_jax.report.published import published_accuracies
 
 ROOT = pathlib.Path(__file__).parent.parent
