@@ -21,8 +21,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run;
 _STEP = flags.DEFINE_string(
     "step",
     None,
-    "Evaluate this checkpoint and the untrained backbone; best: the checkpoint with the highest kNN during the training; "
-    "0: only the untrained backbone.",
+    "Evaluate this checkpoint and the untrained backbone; best: the one with the highest kNN in training; 0: only the "
+    "untrained backbone.",
 )
 
 

@@ -45,8 +45,8 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
         for (name, seeds), (color, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
             for i, records in enumerate(seeds):
                 points = [(r["epoch"], r[key]) for r in records if key in r]
-                epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
-                axes.plot(epochs, values, color=color, linewidth=1, label=None if i else plain(name))
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=color, linewidth=1, label=None if i else plain(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[title] = finish(figure, axes, ylabel=key)

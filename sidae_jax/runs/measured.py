@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from sidae_jax.config import STOP_MEASURES, StopRule
 from sidae_jax.errors import UserError
 
-Record = dict[str, float]
+Record = dict[str, float | int]
 BEST = "best"  # as a step: the saved one with the highest kNN
 
 

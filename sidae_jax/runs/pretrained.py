@@ -72,7 +72,7 @@ def _best(checkpoints: Checkpoints, name: str) -> int:
     best = measured.best(measured.read(checkpoints.directory.parent), checkpoints.steps())
     if best is None:
         raise UserError(
-            f"{name}={BEST}: {checkpoints.directory.parent / 'metrics.jsonl'} has no kNN of a saved step, as for images "
-            f"without labels or with config.monitor_every=0: give the number of a step"
+            f"{name}={BEST}, but {checkpoints.directory.parent / 'metrics.jsonl'} has no kNN of a saved step, as for "
+            "images without labels, or with config.monitor_every=0: give the number of a step"
         )
     return int(best["step"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
@@ -36,7 +37,7 @@ _IMAGES_PER_NEIGHBOR = 20  # at least: 200 neighbors of a few hundred images wou
 _BATCH = 256
 _SEED = 0  # the same images and views for all runs on a data set
 
-_Images = tuple[UInt8[Array, "mine bytes"], Int[Array, " mine"]]  # and their places among those of all devices
+_Images = tuple[UInt8[Array, "_ bytes"], Int[Array, " _"]]  # and their places among those of all devices
 
 
 class Monitor:
@@ -133,7 +134,7 @@ def _measure(
         return features(resized(part, mean, std, config.size))
 
     def of_views(part: UInt8[Array, "b side side 3"], places: Int[Array, " b"]) -> tuple[Float[Array, "b d"], ...]:
-        keys = streams.example_keys(jax.random.key(_SEED), Stream.MONITOR, np.int32(0), places)
+        keys = streams.example_keys(jax.random.key(_SEED), Stream.MONITOR, jnp.int32(0), places)
         _, x1, x2 = make_views(keys, part, view_settings(config), mean, std, config.size)
         return features(x1), features(x2)
 

@@ -186,13 +186,15 @@ class SeedRun:
         )
         return f"warning: {what}; the other seeds go on" if self.name else None
 
-    def summary(self) -> str:
-        """Returns the last line that a run prints, from its last checkpoint on the disk. Collective."""
+    def summary(self) -> list[str]:
+        """Returns the last lines that a run prints, from its files. Collective."""
         step = self.saved_steps[-1]
         arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}
         loss = self.checkpoints.metadata(step)["loss"]
-        done = f"ended early, since {self.stopped}" if self.stopped else "done"
         best = measured.best(self._measured, self.saved_steps)
-        knn = f"; best kNN {best['knn']:.1%} at step {best['step']} (--step=best)" if best else ""
-        return f"{done}: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}{knn}"
+        return [
+            *([f"ended early: {self.stopped}"] if self.stopped else []),
+            *([f"best kNN {best['knn']:.1%} at step {best['step']}: --step=best evaluates it"] if best else []),
+            f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}",
+        ]

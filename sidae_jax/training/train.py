@@ -133,12 +133,12 @@ def _announcement(run: Run, segment: Segment) -> str:
 
 
 def _print_summaries(run: Run, trained: bool) -> None:
-    """Prints the last line of every seed, from its files. Collective."""
+    """Prints the last lines of every seed, from its files. Collective."""
     if not trained and jax.process_index() == 0:
         early = any(seed.stopped for seed in run.seeds)
         print("this run is finished" + ("" if early else f": all {run.total_steps} steps are done"))
     for seed in run.seeds:
         if not seed.diverged:
-            summary = seed.summary()
-            if jax.process_index() == 0:
-                print(f"seed {seed.config.seed} {summary}" if len(run.seeds) > 1 else summary, flush=True)
+            for line in seed.summary():
+                if jax.process_index() == 0:
+                    print(f"seed {seed.config.seed} {line}" if len(run.seeds) > 1 else line, flush=True)
