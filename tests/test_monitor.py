@@ -6,15 +6,18 @@ import pathlib
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.spatial.distance
 from ml_collections import ConfigDict
 from test_quality import by_scikit_learn
 
 import sidae_jax
 from sidae_jax import config, data, streams
 from sidae_jax.config import validate
+from sidae_jax.config import view_settings as settings_of_views
 from sidae_jax.data import normalization
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import run as evaluation
@@ -26,6 +29,7 @@ from sidae_jax.training import monitor
 from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.step import create_state, make_optimizer
 from sidae_jax.training.train import train
+from sidae_jax.views import make_views
 
 pytestmark = pytest.mark.timeout(600)
 MEASURES = {"knn", "rankme", "alignment", "uniformity"}
@@ -74,9 +78,21 @@ def test_they_are_those_of_the_checkpoints_features(monitored, images):
         p = sigma / sigma.sum() + 1e-7
         assert found["rankme"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-3)
         assert found["knn"] == pytest.approx(by_scikit_learn(features, images.labels[rows], 64, 3, 0.07), abs=1e-6)
-        assert 0 < found["alignment"] < 4
-        assert -4 < found["uniformity"] < 0
+        f1, f2 = views_features(sidae_jax.load_encoder(monitored, step), images.images[rows[:8]])  # an eighth of 64
+        squares = [scipy.spatial.distance.sqeuclidean(*pair) for pair in zip(f1, f2, strict=True)]
+        assert found["alignment"] == pytest.approx(np.mean(squares), rel=1e-3)
+        potentials = [np.log(np.exp(-2 * scipy.spatial.distance.pdist(f, "sqeuclidean")).mean()) for f in (f1, f2)]
+        assert found["uniformity"] == pytest.approx(np.mean(potentials), rel=1e-3)
     assert measures(monitored)[2] != measures(monitored)[16]
+
+
+def views_features(encoder, images) -> list[np.ndarray]:
+    """Of two views of each image, with the norm 1."""
+    keys = streams.example_keys(jax.random.key(0), streams.Stream.MONITOR, jnp.int32(0), jnp.arange(len(images)))
+    mean, std = (np.float32(value) for value in (encoder.normalization.mean, encoder.normalization.std))
+    _, *views = make_views(keys, images, settings_of_views(settings()), mean, std)
+    features = [np.asarray(encoder.network(x, use_running_average=True), np.float64) for x in views]
+    return [f / np.linalg.norm(f, axis=1, keepdims=True) for f in features]
 
 
 def test_they_change_no_bit_of_the_run(monitored, tmp_path, capsys):
