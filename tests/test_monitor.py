@@ -90,7 +90,7 @@ def views_features(encoder, images) -> list[np.ndarray]:
     """Of two views of each image, with the norm 1."""
     keys = streams.example_keys(jax.random.key(0), streams.Stream.MONITOR, jnp.int32(0), jnp.arange(len(images)))
     mean, std = (np.float32(value) for value in (encoder.normalization.mean, encoder.normalization.std))
-    _, *views = make_views(keys, images, settings_of_views(settings()), mean, std)
+    _, *views = make_views(keys, jnp.asarray(images), settings_of_views(settings()), mean, std)
     features = [np.asarray(encoder.network(x, use_running_average=True), np.float64) for x in views]
     return [f / np.linalg.norm(f, axis=1, keepdims=True) for f in features]
 
