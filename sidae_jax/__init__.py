@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
-    """Loads the backbone of a run's last checkpoint, or of the one at `step`.
+def load_encoder(run: str | os.PathLike, step: int | str | None = None) -> "Backbone":
+    """Loads the backbone of a run's last checkpoint, or of the one at `step`; "best": that with the highest kNN.
 
     encoder = sidae_jax.load_encoder("runs/cifar10-sidae"), for example. encoder(images) takes the run's size of images,
     uint8 [n, size, size, 3], 0..255, which it normalizes as the pre-training did, and returns float32 features [n, d],

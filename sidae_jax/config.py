@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -14,9 +14,20 @@ from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettin
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
+# Of what can end a run, +1 if more is better. Alignment and uniformity say nothing alone: a collapsed encoder aligns.
+STOP_MEASURES = {"knn": 1, "rankme": 1, "loss": -1}
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
-FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds", "native")
+FREE_KEYS = (
+    "data_dir",
+    "checkpoint_every",
+    "log_every",
+    "monitor_every",
+    "stop_when",
+    "input",
+    "num_seeds",
+    "native",
+)
 # Where the images lie. It may change too, since those of a run are compared by their SHA-256.
 PLACE_KEYS = ("data_dir", "images")
 
@@ -50,6 +61,8 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "weight_decay": 5e-4,
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
+            "monitor_every": placeholder(int),  # epochs, between measures of the features; 0: never; None: ten a run
+            "stop_when": placeholder(str),  # MEASURE:EPOCHS without a better value end the run, as knn:50; None: never
             "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
             "init_from": placeholder(str),  # a run or file whose backbone this one starts from; None: none
             "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
@@ -68,6 +81,33 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
 
 def _folder_keys() -> dict[str, Any]:
     return {**dataclasses.asdict(FolderSettings()), "images": placeholder(str)}
+
+
+def monitor_every(config: ConfigDict) -> int:
+    """Returns the epochs between two measures of the features, by default a tenth of the run's; 0: never."""
+    return -(-config.epochs // 10) if config.monitor_every is None else config.monitor_every
+
+
+class StopRule(NamedTuple):
+    """A run ends when `measure`, one of STOP_MEASURES, has had no better value for `patience` epochs."""
+
+    measure: str
+    patience: int
+
+
+def stop_rule(config: ConfigDict) -> StopRule | None:
+    """Returns config.stop_when, or None. Raises UserError if it is none or can never be measured."""
+    if config.stop_when is None:
+        return None
+    measure, _, patience = config.stop_when.partition(":")
+    good = measure in STOP_MEASURES and patience.isdecimal() and int(patience) >= 1
+    wanted = f"MEASURE:EPOCHS, where MEASURE is one of {', '.join(STOP_MEASURES)}, such as knn:50"
+    check(config, "stop_when", good, wanted)
+    if monitor_every(config) == 0:
+        raise UserError(
+            f"config.stop_when={config.stop_when} needs what --config.monitor_every=0 turns off: leave one of them out"
+        )
+    return StopRule(measure, int(patience))
 
 
 def single_seeds(config: ConfigDict) -> list[ConfigDict]:
@@ -134,6 +174,9 @@ def validate(config: ConfigDict) -> None:
     one_of("input", config.input, ("auto", "resident", "stream", "decode"))
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
+    if config.monitor_every is not None:
+        check(config, "monitor_every", config.monitor_every >= 0, "at least 1, or 0 to measure nothing")
+    stop_rule(config)
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
     _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")

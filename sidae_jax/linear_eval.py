@@ -14,11 +14,16 @@ from ml_collections import ConfigDict
 
 from sidae_jax import cli
 from sidae_jax.evaluation.config import protocol, validate
-from sidae_jax.runs import newest
+from sidae_jax.runs import measured, newest
 
 flags.adopt_module_key_flags(cli)  # --help shows them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
-_STEP = flags.DEFINE_integer("step", None, "Evaluate this checkpoint and the untrained backbone; 0: only the latter.")
+_STEP = flags.DEFINE_string(
+    "step",
+    None,
+    "Evaluate this checkpoint and the untrained backbone; best: the one with the highest kNN in training; 0: only the "
+    "untrained backbone.",
+)
 
 
 def main(load: Callable[[], ConfigDict]) -> None:
@@ -26,6 +31,7 @@ def main(load: Callable[[], ConfigDict]) -> None:
     config = load()
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
     validate(config)
+    step = measured.parse_step(_STEP.value)
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
@@ -33,7 +39,7 @@ def main(load: Callable[[], ConfigDict]) -> None:
 
     runtime.require_single_process("linear_eval")
     runtime.start()
-    evaluate(config, workdir, _STEP.value)
+    evaluate(config, workdir, step)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     PROBE_INIT = 8  # evaluation: initial values of the layers that a protocol trains
     PROBE_ORDER = 9  # evaluation: the examples of every batch
     PICTURES = 10  # the views shown in a report
+    MONITOR = 11  # pre-training: the images whose features are measured on the way, and the views of them
     # evaluation: which training images keep their labels; the tag of all versions, so that the subset stays the same
     LABELED_SUBSET = 20240605
 

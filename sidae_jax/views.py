@@ -56,7 +56,7 @@ def make_views(
 
     The views of an image depend only on the image and its key, not on the rest of the batch.
     """
-    planes = images.transpose(0, 3, 1, 2).astype(jnp.float32) / 255
+    planes = _planes(images)
     side = images.shape[1]
     size = size or side
 
@@ -66,12 +66,31 @@ def make_views(
     # both views in one call: half the program to compile
     two_keys = jax.vmap(lambda key: jax.random.split(key, 2))(keys)
     views = jax.vmap(jax.vmap(view, (None, 0)))(planes, two_keys)
-    if size < side:
-        whole = crop_matrix(0, side, side, size)
-        planes = _resample(whole, planes, whole)
-    x, x1, x2 = (p.transpose(0, 2, 3, 1) for p in (planes, views[:, 0], views[:, 1]))
+    x, x1, x2 = (p.transpose(0, 2, 3, 1) for p in (_resize(planes, size), views[:, 0], views[:, 1]))
     # fused into the concatenation of the views, the transposition would be several times slower
     return lax.optimization_barrier(tuple((image - mean) / std for image in (x, x1, x2)))
+
+
+def resized(
+    images: UInt8[Array, "n side side 3"],
+    mean: Float[Array | np.ndarray, "3"],
+    std: Float[Array | np.ndarray, "3"],
+    size: int,
+) -> Images:
+    """Returns the normalized images that `make_views` returns beside the views."""
+    return (_resize(_planes(images), size).transpose(0, 2, 3, 1) - mean) / std
+
+
+def _planes(images):
+    return images.transpose(0, 3, 1, 2).astype(jnp.float32) / 255
+
+
+def _resize(planes, size):
+    side = planes.shape[-1]
+    if size == side:
+        return planes
+    whole = crop_matrix(0, side, side, size)
+    return _resample(whole, planes, whole)
 
 
 def sample_params(key: Key[Array, ""], settings: ViewSettings, side: int) -> ViewParams:

@@ -247,3 +247,21 @@ def test_the_sum_of_arrays_depends_on_names_values_dtype_and_shape_and_not_on_th
         {"a": np.nextafter(a, 9), "b": b},
     ]
     assert len({base, *map(checkpoint.arrays_sha256, others)}) == 1 + len(others)
+
+
+def test_the_best_one_stays_until_a_better_one_is_saved(tmp_path):
+    def add(checkpoints, step, *, best=False, scheduled=False):
+        if best:
+            checkpoints.best = step
+        checkpoints.save(step, some_arrays(step), {**METADATA, "step": step}, scheduled=scheduled)
+
+    with Checkpoints(tmp_path, read_only=False) as checkpoints:
+        add(checkpoints, 1, best=True)
+        add(checkpoints, 2)
+        add(checkpoints, 3)
+        assert checkpoints.steps() == [1, 3]
+        checkpoints.keep(3)
+        assert checkpoints.steps() == [1, 3]
+        add(checkpoints, 4, best=True, scheduled=True)
+        assert checkpoints.steps() == [3, 4]
+        assert [checkpoints.is_temporary(step) for step in (3, 4)] == [False, False]

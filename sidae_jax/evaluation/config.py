@@ -71,7 +71,7 @@ def validate(config: ConfigDict) -> None:
             check(config, f"{section}.{key}", 0 < value < float("inf"), "above 0")
 
 
-def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | None) -> None:
+def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | str | None) -> None:
     """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
     chosen = data_set.choose(config, pretraining)
     if PROTOCOLS[config.protocol].trains:

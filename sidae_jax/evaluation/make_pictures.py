@@ -33,7 +33,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     runtime.require_single_process("pictures")
     folder = pretrained.run_folder(workdir)
     with checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
-        step = pretrained.saved_steps(checkpoints)[-1]
+        step = pretrained.one_step(checkpoints, None)
         metadata = checkpoints.metadata(step)
         method = backbones.restore_method(checkpoints, step)
     pretraining, normalization = ConfigDict(metadata["config"]), backbones.normalization_of(metadata)

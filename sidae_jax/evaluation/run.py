@@ -27,8 +27,10 @@ from sidae_jax.streams import Stream
 _SUBSET_SEED = 0  # fixed: the subset is the same for all methods, checkpoints and seeds (paper, 4.1)
 
 
-def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> list[results.Record]:
+def evaluate(config: ConfigDict, workdir: str, only_step: int | str | None = None) -> list[results.Record]:
     """Measures the untrained backbone and each checkpoint of a run; writes the result file and prints a table.
+
+    only_step: evaluates this checkpoint alone, or "best" for the one with the highest kNN in training.
 
     Returns a record for each. The untrained backbone comes first, as step 0, unless the protocol trains nothing. The
     record of a checkpoint that the run's next save removes has "temporary": true.
@@ -40,7 +42,7 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | None = None) -> 
     folder = pretrained.run_folder(workdir)
     onednn = conv_onednn.choose(config.native, mapped=False)
     with conv_onednn.use(onednn), checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
-        steps = pretrained.saved_steps(checkpoints, only_step)
+        steps = pretrained.evaluated_steps(checkpoints, only_step)
         metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))
         trains = PROTOCOLS[config.protocol].trains

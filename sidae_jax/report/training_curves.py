@@ -15,25 +15,38 @@ from sidae_jax.report.run_index import MOST_EPOCHS, Run
 from sidae_jax.report.values import describe, number
 
 _DIVERGED = 1e30  # an axis can hardly show more
+# The measures of the features are in some lines alone.
 _TITLES = {
     "loss": "Loss during pre-training, one line per seed (methods have different losses)",
     "feature_std": "Collapse measure during pre-training, one line per seed (0: collapsed, 1: healthy)",
+    "knn": "Weighted kNN accuracy on training images during pre-training, one line per seed",
+    "rankme": "RankMe, the effective rank of the features, during pre-training, one line per seed",
+    "alignment": "Alignment of two views during pre-training, one line per seed (0: views have the same features)",
+    "uniformity": "Uniformity of the features during pre-training, one line per seed (0: all the same)",
 }
+_IN_EVERY_LINE = ("loss", "feature_std")
 
 
 def training_curves(runs: Iterable[Run]) -> dict[str, str]:
-    """Draws the loss and the collapse measure feature_std of every run by epoch; returns SVG by title."""
+    """Draws the loss and the measures of the features of every run by epoch; returns SVG by title.
+
+    A measure that no run has is left out.
+    """
     logged = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
             logged.setdefault(run.pretraining.label, []).append(records)
     figures = {}
-    for key, title in _TITLES.items() if logged else ():
+    drawn = {key for seeds in logged.values() for records in seeds for record in records for key in record}
+    for key, title in _TITLES.items():
+        if key not in drawn:
+            continue
         figure, axes = new_figure()
         for (name, seeds), (color, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
             for i, records in enumerate(seeds):
-                epochs, values = [r["epoch"] for r in records], [r[key] for r in records]
-                axes.plot(epochs, values, color=color, linewidth=1, label=None if i else plain(name))
+                points = [(r["epoch"], r[key]) for r in records if key in r]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=color, linewidth=1, label=None if i else plain(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[title] = finish(figure, axes, ylabel=key)
@@ -41,7 +54,10 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
-    """Returns the epoch, loss and feature_std of each line; a line without them is skipped with a warning."""
+    """Returns the epoch, loss and feature_std of each line, and the measures that it has.
+
+    A line without the first three is skipped with a warning.
+    """
     try:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     except (OSError, ValueError) as error:
@@ -53,8 +69,9 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
             continue
         try:
             record = json.loads(line)
+            present = {*record, *_IN_EVERY_LINE}
             epoch = number(record, "epoch", 0.0, MOST_EPOCHS)
-            records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in _TITLES}})
+            records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in _TITLES if key in present}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             logging.warning("Line %d of %s is corrupt and skipped: %s", i, path, describe(error))
     return records

@@ -36,12 +36,17 @@ class CorruptCheckpoint(UserError):
 class Checkpoints:
     """The checkpoints of a workdir, in `workdir/checkpoints/<step>`; a context manager.
 
-    A checkpoint is either scheduled, and kept, or temporary: left by a stop, and removed when the next one is whole.
+    A checkpoint is either scheduled, and kept, or temporary: left by a stop, and removed when the next one is whole, or
+    the best one, and removed when a better one is.
+
+    Attributes:
+      best: the step that is kept as the best one so far; None if there is none.
     """
 
     def __init__(self, workdir: str | os.PathLike, *, read_only: bool):
         self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
         self._temporary: set[int] = set()
+        self.best: int | None = None
         self._last: int | None = None
         writing = {
             "preservation_policy": self,
@@ -62,12 +67,13 @@ class Checkpoints:
         self._manager.close()
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Orbax's PreservationPolicy: keeps the newest, the one saved last, and the scheduled ones.
+        """Orbax's PreservationPolicy: keeps the newest, the one saved last, the best, and the scheduled ones.
 
         The one saved last is not the newest if a seed is taken through steps again that it has done before.
         """
         newest = max((info.step for info in checkpoints), default=None)
-        return [info.step in (newest, self._last) or info.step not in self._temporary for info in checkpoints]
+        kept = newest, self._last, self.best
+        return [info.step in kept or info.step not in self._temporary for info in checkpoints]
 
     def steps(self) -> list[int]:
         """Returns the saved steps, ascending."""
@@ -88,14 +94,14 @@ class Checkpoints:
         self._empty_trash()
 
     def keep(self, step: int) -> None:
-        """Turns a saved step into a scheduled one, and removes the temporary ones except the newest."""
+        """Turns a saved step into a scheduled one, and removes the temporary ones except the newest and the best."""
         assert not self._read_only
         if step in self._temporary:
             self._temporary.discard(step)
             if jax.process_index() == 0:
                 self._kept(step).touch()
         for other in self.steps()[:-1]:
-            if other in self._temporary:
+            if other in self._temporary and other != self.best:
                 self._manager.delete(other)
         self._manager.wait_until_finished()
         self._empty_trash()
@@ -158,7 +164,7 @@ class Checkpoints:
                 continue
             for later, text in corrupt.items():
                 self.set_aside(later, text)
-            self._temporary = {s for s in self.steps() if self._left_by_a_stop(s)}
+            self._temporary = {s for s in self.steps() if self.is_temporary(s)}
             return found
         if corrupt:
             raise UserError(
@@ -179,7 +185,8 @@ class Checkpoints:
         processes.gather(None)  # it is gone
         self._manager.reload()
 
-    def _left_by_a_stop(self, step):
+    def is_temporary(self, step: int) -> bool:
+        """Returns whether a saved step is not a scheduled one."""
         try:
             return not self.metadata(step)[_SCHEDULED] and not self._kept(step).exists()
         except CorruptCheckpoint:  # an older one, which nothing needs now

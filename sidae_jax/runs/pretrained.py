@@ -5,7 +5,9 @@ import pathlib
 
 from sidae_jax.errors import UserError
 from sidae_jax.files import existing_folder
+from sidae_jax.runs import measured
 from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.runs.measured import BEST
 
 
 def run_folder(workdir: str | os.PathLike, name: str = "--workdir") -> pathlib.Path:
@@ -19,33 +21,58 @@ def run_folder(workdir: str | os.PathLike, name: str = "--workdir") -> pathlib.P
     return folder
 
 
-def one_step(checkpoints: Checkpoints, step: int | None, *, name: str = "step", last: str = "None for the last") -> int:
-    """Returns `step` if it is saved, or the last one that is if it is None.
+def one_step(
+    checkpoints: Checkpoints, step: int | str | None, *, name: str = "step", last: str = "None for the last"
+) -> int:
+    """Returns a saved step: `step` itself, the last one if it is None, or that of the highest kNN if it is "best".
 
     Raises UserError, which calls the argument `name` and says by `last` how to ask for the last one.
     """
-    saved = saved_steps(checkpoints)
+    saved = _saved(checkpoints)
     if step is None:
         return saved[-1]
+    if step == BEST:
+        return _best(checkpoints, name)
     if step not in saved:
         problem = "is the untrained backbone, which no checkpoint has" if step == 0 else "is not saved"
         raise UserError(
             f"{name}={step!r} {problem} in {checkpoints.directory}: give one of the integers "
-            f"{', '.join(map(str, saved))}, or {last}"
+            f"{', '.join(map(str, saved))}, {BEST} for the one with the highest kNN, or {last}"
         )
     return step
 
 
-def saved_steps(checkpoints: Checkpoints, only_step: int | None = None) -> list[int]:
-    """Returns the saved steps, or just `only_step`, or none if that is 0. Raises UserError if they are missing."""
-    saved = checkpoints.steps()
-    if not saved:
-        raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
+def evaluated_steps(checkpoints: Checkpoints, only_step: int | str | None = None) -> list[int]:
+    """Returns the steps that an evaluation is of: just `only_step`, none if that is 0, or by default those of the run.
+
+    Those are the scheduled ones and the last; one kept as the best alone is evaluated where it is asked for, since it
+    is another step in each seed. Raises UserError if they are missing.
+    """
+    saved = _saved(checkpoints)
     if only_step is None:
-        return saved
+        return [step for step in saved if step == saved[-1] or not checkpoints.is_temporary(step)]
+    if only_step == BEST:
+        return [_best(checkpoints, "--step")]
     if only_step not in (0, *saved):
         raise UserError(
             f"--step={only_step} is not saved in {checkpoints.directory}: "
-            f"give one of {', '.join(map(str, saved))}, 0 for the untrained backbone alone, or no --step for all"
+            f"give one of {', '.join(map(str, saved))}, {BEST} for the one with the highest kNN, 0 for the untrained "
+            "backbone alone, or no --step for all"
         )
     return [only_step] if only_step else []
+
+
+def _saved(checkpoints: Checkpoints) -> list[int]:
+    if saved := checkpoints.steps():
+        return saved
+    raise UserError(f"{checkpoints.directory} holds no checkpoint yet: let the run save its first one")
+
+
+def _best(checkpoints: Checkpoints, name: str) -> int:
+    best = measured.best(measured.read(checkpoints.directory.parent), checkpoints.steps())
+    if best is None:
+        raise UserError(
+            f"{name}={BEST}, but {checkpoints.directory.parent / 'metrics.jsonl'} has no kNN of a saved step, as for "
+            "images without labels, or with config.monitor_every=0: give the number of a step"
+        )
+    return int(best["step"])

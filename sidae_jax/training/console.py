@@ -7,6 +7,8 @@ import rich.live
 import rich.progress
 import rich.text
 
+_MEASURES = {"knn": "kNN {:.1%}", "rankme": "RankMe {:.1f}"}
+
 
 class TrainingConsole:
     """Shows the progress of a run of `total` steps on standard output; a context manager.
@@ -25,6 +27,7 @@ class TrainingConsole:
             rich.progress.TextColumn("{task.fields[speed]}"),
             expand=True,
         )
+        self._measured: list[str] = []
         self._task = self._bar.add_task("compiling", total=total, completed=start, speed="")
         # refreshed by hand: no thread competes with the dispatch of steps
         self._live = rich.live.Live(self._bar, console=self._console, auto_refresh=False)
@@ -47,9 +50,16 @@ class TrainingConsole:
             self.write(warning)
 
     def show(self, step: int, record: dict[str, float | int]) -> None:
-        """Shows the loss and its parts, feature_std, the learning rate, images/s and the remaining time at `step`."""
+        """Shows the loss and its parts, feature_std, the learning rate, images/s and the remaining time at `step`.
+
+        On a terminal the last measures of the features stay in sight; elsewhere they are in the line of their step.
+        """
         figures = [f"{key} {value:.4f}" for key, value in record.items() if key.startswith("loss")]
         figures += [f"feature_std {record['feature_std']:.3f}", f"lr {record['lr']:.4g}"]
+        measured = [text.format(record[key]) for key, text in _MEASURES.items() if key in record]
+        if measured or not self._console.is_terminal:
+            self._measured = measured
+        figures += self._measured
         eta = datetime.timedelta(seconds=round(record["eta_seconds"]))
         speed = f"{record['images_per_second']:.0f} images/s  ETA {eta}"
         epoch = f"epoch {record['epoch']:.1f}/{self._total / self._steps_per_epoch:.0f}"

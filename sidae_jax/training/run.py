@@ -8,11 +8,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data
+from sidae_jax.config import monitor_every
 from sidae_jax.data import normalization
 from sidae_jax.mesh import AXIS, replicated_keys
 from sidae_jax.methods import make_method
 from sidae_jax.training import input_pipeline
 from sidae_jax.training.mapped_step import make_mapped_step
+from sidae_jax.training.monitor import Monitor
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.segments import Segment
 from sidae_jax.training.step import TrainState, create_state, make_optimizer
@@ -44,6 +46,7 @@ class Run:
             config.lr, config.momentum, config.weight_decay, self.total_steps, config.optimizer, config.schedule
         )
         self.resident = input_pipeline.input_is_resident(config, images, mesh)
+        self._monitor: Monitor | None = None
 
     def initial_state(self, config: ConfigDict) -> TrainState:
         """Returns the state at step 0 of a seed, on the host; `mapped_step` needs the structure that it notes."""
@@ -61,6 +64,17 @@ class Run:
             resident=self.resident,
             num_seeds=num_seeds,
         )
+
+    def monitor_due(self, step: int) -> bool:
+        """Returns whether the features are measured after this step: at the ends of epochs, and at that of the run."""
+        every = monitor_every(self.config) * self.steps_per_epoch
+        return every > 0 and (step % every == 0 or step == self.total_steps)
+
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """Returns the measures of one seed's features. Collective."""
+        if self._monitor is None:
+            self._monitor = Monitor(self.config, self.images, self._graphdef, self.normalization, self.mesh)
+        return self._monitor.measure(state)
 
     def batches(self, segment: Segment) -> Iterator[tuple[int, Any]]:
         """Yields, for each call of the step in the segment, how many steps it does and its batch."""

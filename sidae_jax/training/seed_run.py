@@ -3,20 +3,22 @@
 import dataclasses
 import json
 import os
+from collections.abc import Collection
 
 import jax
 import numpy as np
 
 from sidae_jax import processes
+from sidae_jax.config import stop_rule
 from sidae_jax.data.normalization import Normalization
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, measured
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.step import TrainState
 from sidae_jax.training.warm_start import WarmStart
 
 _COLLAPSE = (
     "warning: feature_std is {feature_std:.3f} at step {step}{seed} (0: the features are the same for all images, 1: "
-    "they are healthy): likely causes are a learning rate too high, a batch too small for BatchNorm, "
+    "they are healthy){measured}: likely causes are a learning rate too high, a batch too small for BatchNorm, "
     "or a w that leaves only the reconstruction"
 )
 
@@ -32,6 +34,7 @@ class SeedRun:
       config: its config, with this seed.
       name: " of seed 5", for messages, if the run has several seeds.
       diverged: why this seed is not trained any further; None while its loss and state are finite.
+      stopped: why it has ended early, by config.stop_when; None otherwise.
     """
 
     def __init__(self, workdir: Workdir, normalization: Normalization, steps_per_epoch: int, *, among_others: bool):
@@ -41,6 +44,8 @@ class SeedRun:
         self.steps_per_epoch = steps_per_epoch
         self.name = f" of seed {self.config.seed}" if among_others else ""
         self.diverged: str | None = None
+        self.stopped: str | None = None
+        self._stop_rule = stop_rule(self.config)
         self._collapse_reported = False
 
     def __enter__(self) -> "SeedRun":
@@ -77,6 +82,24 @@ class SeedRun:
         self._on_disk = self._newest[0] if self._newest else 0
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
+        records = measured.read(self.workdir.folder, self._on_disk) if jax.process_index() == 0 else None
+        self._measured: list[measured.Record] = processes.gather(records)[0]
+        self.checkpoints.best = self._best_step(self.saved_steps)
+        self.stopped = measured.why_ended(self._measured, self._stop_rule)
+
+    def _best_step(self, steps: Collection[int] | None = None) -> int | None:
+        best = measured.best(self._measured, steps)
+        return best and best["step"]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not trained any further."""
+        return self.diverged is not None or self.stopped is not None
+
+    def save_due(self, step: int) -> bool:
+        """Returns whether the state after this step is to be saved: it is the best by kNN, or ends the seed early."""
+        newest = bool(self._measured) and self._measured[-1]["step"] == step
+        return newest and (self.stopped is not None or self._best_step() == step)
 
     def restore(self, step: int) -> TrainState | None:
         """Returns the state at `step`: a checkpoint, or the initial state. Collective.
@@ -104,24 +127,37 @@ class SeedRun:
         """Writes a line of metrics. Returns a warning for the user about a collapse (once) or a divergence."""
         if not np.isfinite(record["loss"]):
             return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
-        if self.diverged or record["step"] <= self._on_disk:
+        if self.ended or record["step"] <= self._on_disk:
             return None
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
+        if measured.is_measured(record):
+            self._measured.append(record)
+            self.stopped = measured.why_ended(self._measured, self._stop_rule)
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
-            return _COLLAPSE.format(**record, seed=self.name)
+            return _COLLAPSE.format(**record, seed=self.name, measured=self._last_measures())
         return None
+
+    def _last_measures(self) -> str:
+        if not self._measured:
+            return ""
+        last = self._measured[-1]
+        knn = f"kNN {last['knn']:.1%}, " if "knn" in last else ""
+        return f"; measured at step {last['step']}: {knn}RankMe {last['rankme']:.1f}"
 
     def save(self, step: int, state: TrainState, loss: float, *, scheduled: bool) -> str | None:
         """Saves a finite state and returns when it is on the disk, with a warning as `log` does.
 
-        scheduled: whether the checkpoint is kept, as `Checkpoints.save` has it.
+        scheduled: whether the checkpoint is kept, as `Checkpoints.save` has it. That of an early end is, in any case.
         """
         if not np.isfinite(loss):
             return self._diverge(f"the loss{self.name} is {loss} at step {step}")
-        if self.diverged:
+        if self.diverged or (self.stopped and not self.save_due(step)):
             return None
+        scheduled |= self.stopped is not None
+        if self._best_step() == step:
+            self.checkpoints.best = step
         if step in self.checkpoints.steps():
             if scheduled:
                 self.checkpoints.keep(step)
@@ -150,9 +186,15 @@ class SeedRun:
         )
         return f"warning: {what}; the other seeds go on" if self.name else None
 
-    def summary(self, step: int) -> str:
-        """Returns the last line that a run prints, from its checkpoint of that step on the disk. Collective."""
+    def summary(self) -> list[str]:
+        """Returns the last lines that a run prints, from its files. Collective."""
+        step = self.saved_steps[-1]
         arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}
         loss = self.checkpoints.metadata(step)["loss"]
-        return f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}"
+        best = measured.best(self._measured, self.saved_steps)
+        return [
+            *([f"ended early: {self.stopped}"] if self.stopped else []),
+            *([f"best kNN {best['knn']:.1%} at step {best['step']}: --step=best evaluates it"] if best else []),
+            f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}",
+        ]

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, files, mesh, processes
-from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds
+from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds, stop_rule
 from sidae_jax.errors import UserError
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
@@ -120,6 +120,12 @@ def _check_images(config: ConfigDict, images: data.Images) -> None:
         raise UserError(
             f"config.train_split={config.train_split} of {config.dataset} has images without labels, which supervised "
             f"needs: give {way_out}"
+        )
+    rule = stop_rule(config)
+    if rule and rule.measure == "knn" and images.labels.max() < 0:
+        raise UserError(
+            f"config.stop_when={config.stop_when} needs labels for kNN, and the images of {config.dataset} "
+            f"{config.train_split} have none: give another measure, such as rankme:{rule.patience}"
         )
     if len(images.images) < config.batch_size:
         raise UserError(

@@ -34,7 +34,7 @@ def train(config: ConfigDict, workdir: str) -> None:
         run = open_run(config, workdir, exit_stack)
         trained = False
         with StopSignals() as signals:
-            while segment := next_segment([seed for seed in run.seeds if not seed.diverged], run.total_steps):
+            while segment := next_segment([seed for seed in run.seeds if not seed.ended], run.total_steps):
                 trained |= _train_segment(run, segment, signals)
         _print_summaries(run, trained)
         if diverged := [seed.diverged for seed in run.seeds if seed.diverged]:
@@ -60,18 +60,21 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                 state, metrics = mapped_step(state, batch, key)
             step += num_steps
 
-            log_due = step % config.log_every == 0 or step == segment.end
+            measured = [{} for _ in seeds]
+            if run.monitor_due(step):
+                jax.block_until_ready(metrics)  # the time of the steps is not that of the measures
+                with clock.paused():
+                    measured = [run.measure(own) for own in unstack(state, len(seeds))]
+            log_due = step % config.log_every == 0 or step == segment.end or any(measured)
             if log_due:
-                _log(run, seeds, metrics, step, clock, console)
+                _log(run, seeds, metrics, measured, step, clock, console)
             elif step == segment.start + num_steps:  # excludes compilation from the first figures of speed
                 jax.block_until_ready(metrics)
                 clock.restart(step)
-            if all(seed.diverged for seed in seeds):
-                break
 
             stop = signals.wanted(metrics, waited=log_due, several_processes=jax.process_count() > 1)
             save_due = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
-            if save_due or stop or step == segment.end:
+            if save_due or stop or step == segment.end or any(seed.save_due(step) for seed in seeds):
                 with clock.paused():
                     losses = np.atleast_1d(metrics["loss"])
                     for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
@@ -79,13 +82,24 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             if stop and step < run.total_steps:
                 console.write(f"stopped by {stop.name}; step {step} is saved, run the same command to continue")
                 sys.exit(128 + stop)
+            if all(seed.ended for seed in seeds):
+                break
     return True
 
 
 def _log(
-    run: Run, seeds: Sequence[SeedRun], metrics: dict[str, jax.Array], step: int, clock: Clock, console: TrainingConsole
+    run: Run,
+    seeds: Sequence[SeedRun],
+    metrics: dict[str, jax.Array],
+    measured: Sequence[dict[str, float]],
+    step: int,
+    clock: Clock,
+    console: TrainingConsole,
 ) -> None:
-    """Writes a line of metrics per seed, and shows the means over the seeds that have not diverged."""
+    """Writes a line of metrics per seed, and shows the means over the seeds that have not diverged.
+
+    measured: the measures of each seed's features; empty where they are not due.
+    """
     values = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
     seconds_per_step = clock.seconds_per_step(step)
     common = {"step": step, "epoch": step / run.steps_per_epoch}
@@ -96,9 +110,10 @@ def _log(
     }
     for i, seed in enumerate(seeds):
         own = {name: float(value[i]) for name, value in values.items()}
-        console.warn(seed.log({**common, **own, **speed}))
+        console.warn(seed.log({**common, **own, **measured[i], **speed}))
     if alive := [i for i, seed in enumerate(seeds) if not seed.diverged]:
         means = {name: float(np.mean([value[i] for i in alive])) for name, value in values.items()}
+        means |= {name: float(np.mean([measured[i][name] for i in alive])) for name in measured[0]}
         console.show(step, {**common, **means, **speed})
 
 
@@ -118,11 +133,12 @@ def _announcement(run: Run, segment: Segment) -> str:
 
 
 def _print_summaries(run: Run, trained: bool) -> None:
-    """Prints the last line of every seed, from its files. Collective."""
+    """Prints the last lines of every seed, from its files. Collective."""
     if not trained and jax.process_index() == 0:
-        print(f"this run is finished: all {run.total_steps} steps are done")
+        early = any(seed.stopped for seed in run.seeds)
+        print("this run is finished" + ("" if early else f": all {run.total_steps} steps are done"))
     for seed in run.seeds:
         if not seed.diverged:
-            summary = seed.summary(run.total_steps)
-            if jax.process_index() == 0:
-                print(f"seed {seed.config.seed} {summary}" if len(run.seeds) > 1 else summary, flush=True)
+            for line in seed.summary():
+                if jax.process_index() == 0:
+                    print(f"seed {seed.config.seed} {line}" if len(run.seeds) > 1 else line, flush=True)

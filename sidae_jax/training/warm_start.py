@@ -16,7 +16,7 @@ from sidae_jax.networks import torch_names
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.runs import WEIGHTS, weights_file
 from sidae_jax.runs.checkpoint import Arrays, Checkpoints, arrays_sha256, from_arrays, to_arrays
-from sidae_jax.runs.pretrained import run_folder, saved_steps
+from sidae_jax.runs.pretrained import one_step, run_folder
 from sidae_jax.training.step import TrainState
 
 _KIND = ("backbone", "width", "stem")
@@ -128,9 +128,10 @@ def _locate(init_from: str | os.PathLike) -> dict[str, Any]:
     names_step = path.parent.name == "checkpoints" and path.name.isdigit()
     folder = run_folder(path.parent.parent if names_step else init_from, "--config.init_from")
     with Checkpoints(folder, read_only=True) as checkpoints:
-        saved = saved_steps(checkpoints)
+        saved = checkpoints.steps()
+        newest = one_step(checkpoints, None)
     if not names_step:
-        return {"run": str(folder), "step": saved[-1]}
+        return {"run": str(folder), "step": newest}
     if int(path.name) not in saved:
         raise UserError(
             f"config.init_from={init_from} is not saved: give one of {', '.join(map(str, saved))} in {path.parent}"
