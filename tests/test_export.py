@@ -15,7 +15,7 @@ from torchvision_shapes import basic_resnet, bottleneck_resnet, norm
 import sidae_jax
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import make_export
+from sidae_jax.exports import make_export
 from sidae_jax.methods import make_method
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.runs import weights_file

@@ -7,7 +7,7 @@ from saved_runs import NORMALIZATION, arrays_of, save
 
 import sidae_jax
 from sidae_jax.config import pretraining
-from sidae_jax.evaluation import make_export
+from sidae_jax.exports import make_export
 from sidae_jax.methods import make_method
 
 torch = pytest.importorskip("torch")
