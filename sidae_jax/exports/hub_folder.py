@@ -1,4 +1,4 @@
-"""An encoder as a folder in the layout of the Hugging Face hub: weights, a config.json that timm reads, a model card."""
+"""An encoder as a folder in the layout of the Hugging Face hub: weights, timm's config.json, and a model card."""
 
 import json
 import os

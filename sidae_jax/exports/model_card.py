@@ -38,7 +38,7 @@ def text(exported: Exported, results: list[Result]) -> str:
         "",
         f"An image encoder, pre-trained without a classification head for {said['epochs']} of {said['epochs_planned']} "
         f"epochs by {METHODS[said['method']].title} on {_escaped(said['dataset'])} ({_escaped(said['train_split'])}) "
-        f"with [sidae_jax](https://arxiv.org/abs/2304.02549) {said['sidae_jax']}. It maps RGB images of "
+        f"with sidae_jax {said['sidae_jax']}. It maps RGB images of "
         f"{said['size']}x{said['size']} to {exported.backbone.network.num_features} features.",
         "",
         "## How to use it",
@@ -59,8 +59,8 @@ def text(exported: Exported, results: list[Result]) -> str:
         *dict.fromkeys([SIDAE, METHODS[said["method"]].citation]),  # each once
         "```",
         "",
-        "The code of sidae_jax is under Apache-2.0. The license of these weights is for whoever trained them to choose, "
-        "in place of `license: unknown` above; the images have terms of their own.",
+        "The code of sidae_jax is under Apache-2.0. The license of these weights is for whoever trained them to "
+        "choose, in place of `license: unknown` above; the images have terms of their own.",
     ]
     return "\n".join(parts) + "\n"
 
@@ -97,9 +97,7 @@ def _usage(exported: Exported) -> list[str]:
     if config["width"] == 64:
         lines += ["```python", *pytorch_code(exported), "```", ""]
     else:
-        lines[0] = (
-            f"torchvision has no such network, since its first stage has {config['width']} channels instead of 64."
-        )
+        lines[0] = f"torchvision and timm have no such network: its first stage has {config['width']} channels, not 64."
     if fits_timm(config):
         lines += [
             "With [timm](https://github.com/huggingface/pytorch-image-models), from the hub (`hf_hub:USER/NAME`) or "
@@ -121,7 +119,7 @@ def _usage(exported: Exported) -> list[str]:
     return [
         *lines,
         "",
-        "In JAX, with [sidae_jax](https://arxiv.org/abs/2304.02549):",
+        "In JAX, with sidae_jax:",
         "",
         "```python",
         "import sidae_jax",

@@ -19,7 +19,7 @@ _IMAGES = 8
 def write(out: pathlib.Path, exported: Exported) -> list[str]:
     """Writes the file atomically, and returns what to tell the user.
 
-    Raises UserError if onnxruntime computes other features from it than the encoder has, OSError as writing a file does.
+    Raises UserError if onnxruntime computes other features from it than the encoder has, and OSError as writing does.
     """
     from sidae_jax.exports import onnx_graph  # an extra: only here
 
