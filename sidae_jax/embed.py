@@ -16,7 +16,7 @@ from sidae_jax.evaluation.protocols import FEATURES
 from sidae_jax.exports import out_path
 from sidae_jax.exports.feature_files import NPZ, PARQUET
 from sidae_jax.runs import newest
-from sidae_jax.settings import ON_DAMAGE, FolderSettings
+from sidae_jax.settings import FOLDER, ON_DAMAGE, FolderSettings
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; by default the last.")
@@ -63,6 +63,8 @@ def _checked_folder() -> FolderSettings | None:
     if (images is None) == (dataset is None):
         problem = "are missing" if images is None else "are both given"
         raise UserError(f"--images and --dataset {problem}: give --images=DIR, a folder, or --dataset=NAME, a data set")
+    if dataset == FOLDER:
+        raise UserError(f"--dataset={FOLDER} is no data set of its own: give the folder, by --images=DIR")
     if images is None:
         return None
     if not os.path.isdir(os.path.expanduser(images)):

@@ -91,12 +91,14 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
             **{key: int(said[key]) for key in ("size", "width")},
         )
         normalization = Normalization(*(tuple(json.loads(said[key])) for key in ("mean", "std")))
+        if said["part"] == "encoder":
+            found = {_PREFIX + name: value for name, value in found.items()}
+        if found[f"{_PREFIX}conv1.weight"].shape[0] != settings.width:  # before a network of that width takes memory
+            raise ValueError("width")
         network = make_backbone(settings, rng=np.random.default_rng(0))
         if BACKBONES[settings.backbone].norm == "group":
             replace_batch_norms(network, groups_at(settings.width))
         like = backbones.arrays_of(network, _WITHIN)
-        if said["part"] == "encoder":
-            found = {_PREFIX + name: value for name, value in found.items()}
         arrays = torch_names.backbone_from_torch(found, like, BACKBONES[settings.backbone].torchvision[1])
         if any(arrays[name].shape != value.shape for name, value in like.items()):
             raise ValueError("shapes")

@@ -39,7 +39,7 @@ def write(out: pathlib.Path, exported: Exported) -> list[str]:
         shutil.rmtree(made, ignore_errors=True)
     fits = "timm loads it" if model_card.fits_timm(exported.config) else "not for timm, which has no such network"
     return [
-        f"{', '.join(FILES)}: {fits}; {len(results)} results in the card",
+        f"{', '.join(FILES)}: {fits}; the card has {len(results)} result(s)",
         f"sidae_jax.load_encoder({str(out)!r}) has its features; {_CARD} shows how PyTorch has them",
     ]
 

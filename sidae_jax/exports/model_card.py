@@ -97,7 +97,7 @@ def _usage(exported: Exported) -> list[str]:
     if config["width"] == 64:
         lines += ["```python", *pytorch_code(exported), "```", ""]
     else:
-        lines[0] = f"torchvision and timm have no such network: its first stage has {config['width']} channels, not 64."
+        lines = [f"torchvision and timm have no such network: its first stage has {config['width']} channels, not 64."]
     if fits_timm(config):
         lines += [
             "With [timm](https://github.com/huggingface/pytorch-image-models), from the hub (`hf_hub:USER/NAME`) or "
@@ -159,7 +159,7 @@ def pytorch_code(exported: Exported) -> list[str]:
 
 
 def _training(exported: Exported) -> list[str]:
-    said, config = exported.metadata, exported.config
+    said, config, normalization = exported.metadata, exported.config, exported.backbone.normalization
     rows = {
         "method": METHODS[said["method"]].title,
         "images": f"{said['dataset']}, {said['train_split']}, at {said['size']}x{said['size']}",
@@ -169,7 +169,8 @@ def _training(exported: Exported) -> list[str]:
         f"weight decay {config['weight_decay']:g}",
         "network": said["network"],
         "precision": said["precision"],
-        "normalization": f"mean {said['mean']}, standard deviation {said['std']}, of pixels in [0, 1]",
+        "normalization": f"of pixels in [0, 1]: mean {_short(normalization.mean)}; standard deviation "
+        f"{_short(normalization.std)}",
         "seed": said["seed"],
     }
     # where the images lay is nobody else's business
@@ -230,6 +231,10 @@ def _limits(exported: Exported) -> list[str]:
 
 def _features(exported: Exported) -> int:
     return exported.backbone.network.num_features
+
+
+def _short(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 def _two(value: float) -> float:

@@ -59,7 +59,7 @@ class _Graph:
     def normalized(self, images: str, normalization: Normalization) -> str:
         """(images / 255 - mean) / std, rounded as `evaluation.backbone.normalize` does."""
         x = self._node("Cast", [images], to=TensorProto.FLOAT)
-        x = self._node("Div", [x, self._constant("pixel_range", np.float32(255))])
+        x = self._node("Div", [x, self._constant("pixel_range", np.array(255, np.float32))])
         for op, name in ("Sub", "mean"), ("Div", "std"):
             values = np.float32(getattr(normalization, name)).reshape(3, 1, 1)
             x = self._node(op, [x, self._constant(name, values)])
@@ -122,7 +122,7 @@ class _Graph:
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.asarray(value), name)
+            self.initializers[name] = numpy_helper.from_array(value, name)
         return name
 
     def _node(self, op: str, inputs: list[str], output: str | None = None, **attributes) -> str:
