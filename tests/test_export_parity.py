@@ -90,8 +90,8 @@ def test_the_code_in_the_card_has_our_features(changes, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"backbone": "resnet34"}, {"backbone": "resnet50"}, {"backbone": "resnet18_gn"}],
-    ids=["resnet18", "resnet34", "resnet50", "resnet18_gn"],
+    [{}, {"backbone": "resnet50"}, {"backbone": "resnet18_gn"}],
+    ids=["resnet18", "resnet50", "resnet18_gn"],
 )
 def test_timm_loads_the_folder_and_has_our_features(changes, tmp_path):
     timm = pytest.importorskip("timm")
@@ -100,7 +100,7 @@ def test_timm_loads_the_folder_and_has_our_features(changes, tmp_path):
     made = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True)
     settings = timm.data.resolve_model_data_config(made)
     np.testing.assert_allclose((settings["mean"], settings["std"]), (NORMALIZATION.mean, NORMALIZATION.std))
-    assert (settings["input_size"], settings["interpolation"], settings["crop_pct"]) == ((3, 32, 32), "bilinear", 1.0)
+    assert [*settings["input_size"], settings["interpolation"], settings["crop_pct"]] == [3, 32, 32, "bilinear", 1.0]
     assert_same_features(made, features)
 
 
