@@ -117,7 +117,7 @@ def test_a_flat_folder_without_labels_and_with_damaged_files(ending, run, tmp_pa
     for path in (tmp_path / "images").rglob("*.jpg"):
         shutil.move(path, tmp_path / "flat" / path.name)
     out = tmp_path / f"f{ending}"
-    with pytest.raises(UserError, match=r"2 of the 12 files of the folder --images=.* give --on_damage=skip to do with"):
+    with pytest.raises(UserError, match=r"2 of the 12 files of the folder --images=.* give --on_damage=skip to"):
         embeddings.write(run, out, of_folder(tmp_path / "flat"))
     assert not out.exists()
     says = embeddings.write(run, out, of_folder(tmp_path / "flat", "skip"))
