@@ -149,8 +149,9 @@ MISTAKES = {
     "export to a file without an ending": export(
         "{tmp}/file", "is a file that does not end in .safetensors or .onnx: give one that does, or a folder"
     ),
+    "export into a run": export("{tmp}/done --overwrite", "is the folder of a run: give another one"),
     "export to a folder with files": export(
-        "{tmp}/done",
+        "{tmp}",
         "is a folder that is not empty: give another name, or --overwrite to replace model.safetensors, .*",
     ),
     "export of a method to ONNX": export(

@@ -177,6 +177,12 @@ def test_load_encoder_has_the_runs_features_from_what_was_exported(changes, tmp_
         np.testing.assert_array_equal(sidae_jax.load_encoder(path)(IMAGES), wanted)
 
 
+def test_load_encoder_takes_a_runs_checkpoint_though_a_file_lies_beside_it(tmp_path):
+    run = save(tmp_path / "run", {4: trained_arrays(4), 8: trained_arrays(8)})
+    make_export.write(run, run / "model.safetensors", step=4)
+    np.testing.assert_array_equal(sidae_jax.load_encoder(run)(IMAGES), sidae_jax.load_encoder(run, 8)(IMAGES))
+
+
 def without_what_it_says(path):
     safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)
 

@@ -115,6 +115,8 @@ def exported_file(path: str | os.PathLike) -> pathlib.Path | None:
     path = pathlib.Path(path).expanduser()
     if path.suffix == WEIGHTS and not path.is_dir():
         return path
+    if (path / "checkpoints").is_dir():  # a run, whatever else was put there
+        return None
     return path / IN_FOLDER if (path / IN_FOLDER).is_file() else None
 
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 
 from sidae_jax import files
-from sidae_jax.exports import card_results, model_card
+from sidae_jax.exports import card_results, card_usage, model_card
 from sidae_jax.exports.encoder import Exported
 from sidae_jax.exports.out_path import FILES
 from sidae_jax.networks.backbones import BACKBONES
@@ -37,7 +37,7 @@ def write(out: pathlib.Path, exported: Exported) -> list[str]:
             os.replace(made, out)  # an empty folder may be there
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    fits = "timm loads it" if model_card.fits_timm(exported.config) else "not for timm, which has no such network"
+    fits = "timm loads it" if card_usage.fits_timm(exported.config) else "not for timm, which has no such network"
     return [
         f"{', '.join(FILES)}: {fits}; the card has {len(results)} result(s)",
         f"sidae_jax.load_encoder({str(out)!r}) has its features; {_CARD} shows how PyTorch has them",
@@ -50,7 +50,7 @@ def config(exported: Exported) -> dict:
     Where timm has no such network its "architecture" is none of timm's, so that timm says so and loads nothing else.
     """
     settings, normalization = exported.config, exported.backbone.normalization
-    size, fits = settings["size"], model_card.fits_timm(settings)
+    size, fits = settings["size"], card_usage.fits_timm(settings)
     name, _ = BACKBONES[settings["backbone"]].torchvision
     of_group = {"model_args": {"norm_layer": "groupnorm"}} if fits and exported.groups else {}
     return {

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sidae_jax.config import PLACE_KEYS, flat
-from sidae_jax.exports import encoder
+from sidae_jax.exports import card_usage
 from sidae_jax.exports.card_citations import METHODS, SIDAE
 from sidae_jax.exports.card_results import Result
 from sidae_jax.exports.encoder import Exported
@@ -18,11 +18,6 @@ _ON_THE_HUB = {
     "fashion_mnist": "zalando-datasets/fashion_mnist",
     "svhn_cropped": "ufldl-stanford/svhn",
 }
-
-
-def fits_timm(config: dict[str, Any]) -> bool:
-    """Returns whether timm has the network of a run's config."""
-    return config["stem"] == "imagenet" and config["width"] == 64
 
 
 def text(exported: Exported, results: list[Result]) -> str:
@@ -43,7 +38,7 @@ def text(exported: Exported, results: list[Result]) -> str:
         "",
         "## How to use it",
         "",
-        *_usage(exported),
+        *card_usage.lines(exported),
         "## Training",
         "",
         *_training(exported),
@@ -83,79 +78,12 @@ def _front_matter(exported: Exported, results: list[Result], title: str) -> dict
     known = _ON_THE_HUB.get(config["dataset"])
     return {
         "license": "unknown",
-        "library_name": "timm" if fits_timm(config) else "sidae_jax",
+        "library_name": "timm" if card_usage.fits_timm(config) else "sidae_jax",
         "pipeline_tag": "image-feature-extraction",
         "tags": tags,
         **({"datasets": [known]} if known else {}),
         **({"metrics": ["accuracy"], "model-index": [{"name": title, "results": index}]} if results else {}),
     }
-
-
-def _usage(exported: Exported) -> list[str]:
-    said, config = exported.metadata, exported.config
-    lines = ["In PyTorch, with the network of torchvision:", ""]
-    if config["width"] == 64:
-        lines += ["```python", *pytorch_code(exported), "```", ""]
-    else:
-        lines = [f"torchvision and timm have no such network: its first stage has {config['width']} channels, not 64."]
-    if fits_timm(config):
-        lines += [
-            "With [timm](https://github.com/huggingface/pytorch-image-models), from the hub (`hf_hub:USER/NAME`) or "
-            "this folder:",
-            "",
-            "```python",
-            "import timm",
-            "",
-            'network = timm.create_model("local-dir:.", pretrained=True).eval()',
-            "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network))  # of a PIL image",
-            "```",
-        ]
-    elif config["width"] == 64:
-        lines.append(
-            f"timm has no such network: its {config['backbone']} has another stem than this one, a 3x3 convolution of "
-            "stride 1 without a pool (`cifar`). The PyTorch code above works."
-        )
-    size = said["size"]
-    return [
-        *lines,
-        "",
-        "In JAX, with sidae_jax:",
-        "",
-        "```python",
-        "import sidae_jax",
-        "",
-        'encoder = sidae_jax.load_encoder(".")  # this folder',
-        f"features = encoder(images)  # uint8 [n, {size}, {size}, 3], 0..255 -> float32 [n, {_features(exported)}]",
-        "```",
-        "",
-        "A pre-training starts from these weights with "
-        f"`python -m sidae_jax.main --config=FILE.py --config.init_from={encoder.IN_FOLDER}`.",
-        "",
-    ]
-
-
-def pytorch_code(exported: Exported) -> list[str]:
-    """Returns the lines of Python that load the weights into torchvision's network, of width 64."""
-    said, config = exported.metadata, exported.config
-    call = encoder.torchvision_call(config)
-    stem = encoder.cifar_stem(config["width"]) if config["stem"] == "cifar" else {}
-    size = said["size"]
-    return [
-        *(["import math", ""] if "math." in call else []),
-        "import safetensors.torch",
-        "import torch",
-        "import torchvision",
-        "",
-        f"network = {call}",
-        *(f"network.{name} = {value}" for name, value in stem.items()),
-        f'network.load_state_dict(safetensors.torch.load_file("{encoder.IN_FOLDER}"), strict=False)  # misses fc alone',
-        "network.fc = torch.nn.Identity()",
-        "network.eval()",
-        f"mean = torch.tensor({said['mean']}).reshape(3, 1, 1)",
-        f"std = torch.tensor({said['std']}).reshape(3, 1, 1)",
-        f"images = torch.zeros(5, 3, {size}, {size})  # RGB in [0, 1]",
-        "features = network((images - mean) / std)",
-    ]
 
 
 def _training(exported: Exported) -> list[str]:
@@ -227,10 +155,6 @@ def _limits(exported: Exported) -> list[str]:
         ),
         "",
     ]
-
-
-def _features(exported: Exported) -> int:
-    return exported.backbone.network.num_features
 
 
 def _short(values: tuple[float, ...]) -> str:
