@@ -36,7 +36,7 @@ def lines(exported: Exported) -> list[str]:
             f"timm has no such network: its {config['backbone']} has another stem than this one, a 3x3 convolution of "
             "stride 1 without a pool (`cifar`). The PyTorch code above works."
         )
-    size = said["size"]
+    size, features = said["size"], exported.backbone.network.num_features
     return [
         *shown,
         "",
@@ -46,7 +46,7 @@ def lines(exported: Exported) -> list[str]:
         "import sidae_jax",
         "",
         'encoder = sidae_jax.load_encoder(".")  # this folder',
-        f"features = encoder(images)  # uint8 [n, {size}, {size}, 3], 0..255 -> float32 [n, {exported.backbone.network.num_features}]",
+        f"features = encoder(images)  # uint8 [n, {size}, {size}, 3], 0..255 -> float32 [n, {features}]",
         "```",
         "",
         "A pre-training starts from these weights with "
