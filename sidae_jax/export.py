@@ -1,6 +1,8 @@
-"""Write the encoder of a run's last checkpoint to a file that PyTorch, or --config.init_from, loads.
+"""Write the encoder of a run's last checkpoint for other programs; --out says for which.
 
-python -m sidae_jax.export [--workdir=DIR] [--step=N] [--part=encoder|method] --out=FILE.safetensors
+python -m sidae_jax.export [--workdir=DIR] [--step=N] [--part=encoder|method] --out=FILE.safetensors|FILE.onnx|FOLDER
+
+FILE.safetensors is for PyTorch and --config.init_from, FILE.onnx for ONNX runtimes, FOLDER for the Hugging Face hub.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
@@ -11,11 +13,12 @@ from absl import flags
 
 from sidae_jax import cli
 from sidae_jax.errors import UserError
-from sidae_jax.runs import WEIGHTS, newest
+from sidae_jax.exports import out_path
+from sidae_jax.runs import ONNX, WEIGHTS, newest
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; by default the last.")
-_OUT = flags.DEFINE_string("out", None, "File to write, which ends in .safetensors.")
+_OUT = flags.DEFINE_string("out", None, f"File to write, which ends in {WEIGHTS} or {ONNX}, or folder for the hub.")
 _PART = flags.DEFINE_enum(
     "part",
     "encoder",
@@ -26,13 +29,13 @@ _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace a file that is al
 
 
 def main() -> None:
-    """Writes the file. Raises UserError."""
+    """Writes the file or folder. Raises UserError."""
     out = _checked_out()
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
     from sidae_jax import runtime
-    from sidae_jax.evaluation import make_export
+    from sidae_jax.exports import make_export
 
     runtime.require_single_process("export")
     runtime.start()
@@ -43,14 +46,15 @@ def _checked_out() -> pathlib.Path:
     if not _OUT.value:
         raise UserError("--out is missing: give the file to write, such as --out=encoder.safetensors")
     out = pathlib.Path(_OUT.value).expanduser()
-    if out.suffix != WEIGHTS:
-        raise UserError(f"--out={_OUT.value} does not end in {WEIGHTS}: give a name such as encoder{WEIGHTS}")
-    if not out.parent.is_dir():
-        raise UserError(f"--out={_OUT.value} is in no folder that is there: make {out.parent}, or give another --out")
-    if out.is_dir():
-        raise UserError(f"--out={_OUT.value} is a folder: give a file, such as {_OUT.value}/encoder.safetensors")
-    if out.exists() and not _OVERWRITE.value:
-        raise UserError(f"--out={_OUT.value} is already there: give another name, or --overwrite to replace it")
+    is_folder = out.suffix not in (WEIGHTS, ONNX) and (not out.suffix or out.is_dir() or _OUT.value.endswith("/"))
+    if is_folder:
+        out_path.check_folder(out, _OUT.value, _OVERWRITE.value)
+    else:
+        out_path.check_file(out, _OUT.value, (WEIGHTS, ONNX), "encoder", _OVERWRITE.value)
+    if _PART.value != "encoder" and out.suffix != WEIGHTS:
+        raise UserError(f"--part=method is for files of weights, and --out={_OUT.value} is none: give FILE{WEIGHTS}")
+    if out.suffix == ONNX:
+        out_path.require("onnx", "onnx", _OUT.value)
     return out
 
 

@@ -25,8 +25,13 @@ def folder(arguments: str, says: str) -> Mistake:
     return Mistake(MAIN, f"--config=configs/folder.py --workdir={{run}} {arguments}", says)
 
 
-def export(out: str, says: str) -> Mistake:
-    return Mistake("sidae_jax.export", f"--workdir={{tmp}}/done --out={out}", f"--out={out} {says}")
+def export(out: str, says: str, before: str = "") -> Mistake:
+    """`says` follows --out=OUT, and `before` precedes it."""
+    return Mistake("sidae_jax.export", f"--workdir={{tmp}}/done --out={out}", f"{before}--out={out.split()[0]} {says}")
+
+
+def embed(arguments: str, says: str) -> Mistake:
+    return Mistake("sidae_jax.embed", f"--workdir={{tmp}}/done {arguments}", says)
 
 
 def evaluate(arguments: str, says: str) -> Mistake:
@@ -139,7 +144,20 @@ MISTAKES = {
         "--out is missing: give the file to write, such as --out=encoder.safetensors",
     ),
     "export by another name": export(
-        "{tmp}/encoder.pt", "does not end in .safetensors: give a name such as encoder.safetensors"
+        "{tmp}/encoder.pt", "does not end in .safetensors or .onnx: give a name such as encoder.safetensors"
+    ),
+    "export to a file without an ending": export(
+        "{tmp}/file", "is a file that does not end in .safetensors or .onnx: give one that does, or a folder"
+    ),
+    "export into a run": export("{tmp}/done --overwrite", "is the folder of a run: give another one"),
+    "export to a folder with files": export(
+        "{tmp}",
+        "is a folder that is not empty: give another name, or --overwrite to replace model.safetensors, .*",
+    ),
+    "export of a method to ONNX": export(
+        "{tmp}/e.onnx --part=method",
+        "is none: give FILE.safetensors",
+        before="--part=method is for files of weights, and ",
     ),
     "export into no folder": export(
         "{tmp}/missing/e.safetensors", "is in no folder that is there: make {tmp}/missing, or give another --out"
@@ -148,6 +166,30 @@ MISTAKES = {
         "sidae_jax.export",
         "--part=backbone",
         "--part=backbone is not encoder or method: give --part=VALUE with VALUE encoder or method",
+    ),
+    "features to nowhere": embed("--dataset=digits", "--out is missing: give the file .* --out=features.parquet"),
+    "features by another name": embed(
+        "--dataset=digits --out={tmp}/f.csv",
+        "--out={tmp}/f.csv does not end in .parquet or .npz: give a name such as features.parquet",
+    ),
+    "features of nothing": embed(
+        "--out={tmp}/f.npz",
+        "--images and --dataset are missing: give --images=DIR, a folder, or --dataset=NAME, a data set",
+    ),
+    "features of two things": embed("--out={tmp}/f.npz --images=x --dataset=y", "--images and --dataset are both .*"),
+    "features of no folder": embed(
+        "--out={tmp}/f.npz --images={tmp}/file",
+        "--images={tmp}/file is not a folder: give the folder of your images, --images=DIR",
+    ),
+    "features of a data set that is a folder": embed(
+        "--out={tmp}/f.npz --dataset=folder", "--dataset=folder is no data set of its own: give .* --images=DIR"
+    ),
+    "features of another kind": embed(
+        "--out={tmp}/f.npz --dataset=digits --features=z",
+        "--features=z is not backbone or projector: give --features=VALUE with VALUE backbone or projector",
+    ),
+    "features with a config's key": embed(
+        "--config.images=x", "--config.images=x is not an option of this program, which takes no config: see --help"
     ),
     "step": evaluate(
         "--step=7",

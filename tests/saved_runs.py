@@ -35,6 +35,16 @@ def trained_arrays(step: int) -> checkpoint.Arrays:
     }
 
 
+def save_moved(workdir, made_by):
+    """Saves a run in which every value has moved, but less, so that its features have one magnitude in all blocks."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        name: value + rng.uniform(*((0.01, 0.2) if value.ndim == 1 else (-0.01, 0.01)), value.shape).astype(value.dtype)
+        for name, value in arrays_of(make_method(made_by, None)).items()
+    }
+    return save(workdir, {4: arrays}, made_by)
+
+
 def save(workdir, arrays_by_step, made_by=PRETRAINING, dataset="digits"):
     metadata = {
         "config": {**made_by.to_dict(), "dataset": dataset},

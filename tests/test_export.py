@@ -15,7 +15,7 @@ from torchvision_shapes import basic_resnet, bottleneck_resnet, norm
 import sidae_jax
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import make_export
+from sidae_jax.exports import encoder, make_export
 from sidae_jax.methods import make_method
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.runs import weights_file
@@ -134,12 +134,15 @@ def test_what_stands_beside_the_arrays(part, tmp_path):
         "part": part,
         "method": "simsiam",
         "dataset": "digits",
+        "train_split": "train",
         "backbone": "resnet18",
         "stem": "imagenet",
         "width": "4",
         "size": "32",
         "precision": PRETRAINING.precision,
+        "seed": "3",
         "epochs": "2",
+        "epochs_planned": "200",
         "step": "4",
         "network": "torchvision.models.resnet18() with 4 channels in the first stage instead of 64",
         "sha256": arrays_sha256(found),
@@ -164,7 +167,7 @@ def test_what_stands_beside_the_arrays(part, tmp_path):
 )
 def test_it_says_how_torchvisions_network_becomes_this_one(changes, network):
     config = pretraining("sidae", "digits", **changes).to_dict()
-    assert make_export._network(config) == network
+    assert encoder.network_of(config) == network
 
 
 def test_the_same_arrays_give_the_same_bytes_in_every_process(tmp_path):

@@ -9,7 +9,7 @@ from saved_runs import flip_a_bit, save, trained_arrays
 from test_warm_start import initial_state, of_backbone, settings, started
 
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import make_export
+from sidae_jax.exports import make_export
 from sidae_jax.runs import checkpoint
 from sidae_jax.training.train import train
 

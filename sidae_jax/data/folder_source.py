@@ -67,6 +67,7 @@ class FolderSource:
         self._splits, class_names = folder_files.arrange(found, settings.test_share)
         self.class_names = tuple(map(_printable, class_names))  # which go to terminals and files in UTF-8
         self._decoded: dict[str, tuple[np.ndarray | EncodedImages, np.ndarray]] = {}
+        self._names: dict[str, list[str]] = {}
 
     def counts(self, named: Sequence[str]) -> Mapping[str, int]:
         """Returns the number of files of each split; of those named only the images, which are decoded for it."""
@@ -84,6 +85,10 @@ class FolderSource:
         if split not in self._decoded:
             self._decoded[split] = self._decode(split)
         return self._decoded[split]
+
+    def names(self, split: str) -> list[str]:
+        """Returns the path from the folder of each image of a split that `whole_split` returned, in its order."""
+        return self._names[split]
 
     def _decode(self, name: str) -> tuple[np.ndarray | EncodedImages, np.ndarray]:
         split = self._splits[name]
@@ -107,6 +112,7 @@ class FolderSource:
         self._tell(name, damage)
         damaged = {file for file, _ in damage}
         intact = [item for item, file in enumerate(split.files) if file.name not in damaged]
+        self._names[name] = [_printable(split.files[item].name) for item in intact]
         labels = np.array(split.labels, np.int32)[intact]
         labels.flags.writeable = False
         if self._kept.name == "images":

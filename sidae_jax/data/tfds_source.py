@@ -85,6 +85,9 @@ class TfdsSource:
         items = np.arange(len(arrays["labels"]))
         return EncodedImages(read, items, arrays["sums"], self._size, made_from), arrays["labels"]
 
+    def names(self, split: str) -> None:
+        """Returns None: the images of a TFDS data set have numbers alone."""
+
     def _decode(self, split: str, start: int) -> Iterator[Part]:
         """Yields the parts of a split from record `start`, in the order of its record files.
 

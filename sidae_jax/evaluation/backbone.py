@@ -70,9 +70,16 @@ def arrays_of(module: nnx.Module, within: str = "") -> checkpoint.Arrays:
 
 def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int, within: str) -> nnx.Module:
     under = (f"params.{within}", f"batch_stats.{within}")
-    arrays = checkpoints.restore(step, arrays_of(module, within), under)
-    graphdef, *states = nnx.split(module, nnx.Param, nnx.BatchStat)
-    states = (checkpoint.from_arrays(state, arrays, prefix) for state, prefix in zip(states, under, strict=True))
+    return with_arrays(module, checkpoints.restore(step, arrays_of(module, within), under), within)
+
+
+def with_arrays(module: nnx.Module, arrays: checkpoint.Arrays, within: str = "") -> nnx.Module:
+    """Returns the module with these parameters and batch statistics, named as `arrays_of` names them."""
+    graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    states = (
+        checkpoint.from_arrays(params, arrays, f"params.{within}"),
+        checkpoint.from_arrays(batch_stats, arrays, f"batch_stats.{within}"),
+    )
     return nnx.merge(graphdef, *map(jax.device_put, states))
 
 

@@ -4,3 +4,4 @@ import pathlib
 
 ROOT = pathlib.Path("runs")
 WEIGHTS = ".safetensors"  # how the names of files with weights for other programs end
+ONNX = ".onnx"  # how those of ONNX models do

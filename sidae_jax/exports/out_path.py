@@ -1,0 +1,51 @@
+"""What --out may be, checked before anything slow is imported."""
+
+import importlib.util
+import pathlib
+
+from sidae_jax.errors import UserError
+
+FILES = ("model.safetensors", "config.json", "README.md")  # in a folder for the Hugging Face hub
+
+
+def check_file(out: pathlib.Path, given: str, endings: tuple[str, ...], example: str, overwrite: bool) -> None:
+    """Raises UserError unless a file with one of these endings can be written at `out`, which was given as `given`."""
+    if out.suffix not in endings:
+        raise UserError(
+            f"--out={given} does not end in {' or '.join(endings)}: give a name such as {example}{endings[0]}"
+        )
+    _check_parent(out, given)
+    if out.is_dir():
+        raise UserError(f"--out={given} is a folder: give a file, such as {given}/{example}{out.suffix}")
+    if out.exists() and not overwrite:
+        raise UserError(f"--out={given} is already there: give another name, or --overwrite to replace it")
+
+
+def check_folder(out: pathlib.Path, given: str, overwrite: bool) -> None:
+    """Raises UserError unless FILES can be written into a folder, new or there, without losing anything."""
+    _check_parent(out, given)
+    if out.exists() and not out.is_dir():
+        raise UserError(
+            f"--out={given} is a file that does not end in .safetensors or .onnx: give one that does, or a folder"
+        )
+    if (out / "checkpoints").is_dir():  # whose config.json would be lost
+        raise UserError(f"--out={given} is the folder of a run: give another one")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise UserError(
+            f"--out={given} is a folder that is not empty: give another name, or --overwrite to replace "
+            f"{', '.join(FILES)} in it"
+        )
+
+
+def require(package: str, extra: str, given: str) -> None:
+    """Raises UserError if a package is missing that --out needs."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"--out={given} needs the package {package}, which is not installed: pip install 'sidae_jax[{extra}]', or "
+            f"pip install {package}"
+        )
+
+
+def _check_parent(out: pathlib.Path, given: str) -> None:
+    if not out.parent.is_dir():
+        raise UserError(f"--out={given} is in no folder that is there: make {out.parent}, or give another --out")
