@@ -1,4 +1,4 @@
-"""The runs that test the papers' claims: Table 1, Figure 6 and Figure 7 on CIFAR-10 and Fashion-MNIST in one experiment.
+"""The runs that test the papers' claims: Table 1, Figures 6 and 7 on CIFAR-10 and Fashion-MNIST in one experiment.
 
 Runs that the table and the figures share are done once. At --scale=thin, a width of 16, two CPU cores need a quarter of
 an hour for one run.
