@@ -1,27 +1,26 @@
-"""Siamese denoising autoencoders (SidAE) and the methods they are compared with, in JAX."""
+"""Siamese denoising autoencoders (SidAE) and the methods they are compared with, in JAX.
 
-import os
-from typing import TYPE_CHECKING
+From Python: `make_config`, `sample_views`, `train`, `evaluate`, `Run` and `load`; docs/python.md shows them. They are
+imported when they are first used, since JAX takes seconds to import.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sidae_jax.evaluation.backbone import Backbone
+    from sidae_jax.api import evaluate, load, make_config, sample_views, train
+    from sidae_jax.recorded_run import Run
 
 __version__ = "0.1.0"
+__all__ = ["Run", "__version__", "evaluate", "load", "make_config", "sample_views", "train"]
 
 
-def load_encoder(run: str | os.PathLike, step: int | None = None) -> "Backbone":
-    """Loads the backbone of a run's last checkpoint, or of the one at `step`.
+def __getattr__(name: str) -> Any:
+    if name not in __all__:  # a submodule, which the import statement then looks for, or nothing
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sidae_jax import api
 
-    encoder = sidae_jax.load_encoder("runs/cifar10-sidae"), for example. encoder(images) takes the run's size of images,
-    uint8 [n, size, size, 3], 0..255, which it normalizes as the pre-training did, and returns float32 features [n, d],
-    d = 512 for ResNet-18. The Flax module is `encoder.network`.
+    return getattr(api, name)
 
-    Raises:
-      UserError: there is no such run or checkpoint, it is corrupt, or the images are of another shape or dtype.
-    """
-    from sidae_jax.evaluation.backbone import restore_backbone  # imports JAX
-    from sidae_jax.runs import pretrained
-    from sidae_jax.runs.checkpoint import Checkpoints
 
-    with Checkpoints(pretrained.run_folder(run, "run"), read_only=True) as checkpoints:
-        return restore_backbone(checkpoints, pretrained.one_step(checkpoints, step))
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

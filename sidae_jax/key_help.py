@@ -48,7 +48,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "data_dir": ("folder of prepared TFDS data sets; None: TFDS's default, or the pre-training's", "a folder, or None"),
     "images": ("folder of your own images, of the data set folder", "a folder"),
     "test_share": (
-        "share of a folder's images held out as test, where it has no folder test/ or val/",
+        "share of a folder's images that are test where it has no test/ or val/",
         "at least 0, below 1",
     ),
     "on_damage": ("what is done about files that are no intact images", _one_of(settings.ON_DAMAGE)),

@@ -17,7 +17,8 @@ class TrainingConsole:
     def __init__(self, start: int, total: int, steps_per_epoch: int, *, quiet: bool):
         self._total = total
         self._steps_per_epoch = steps_per_epoch
-        self._console = rich.console.Console(quiet=quiet, highlight=False, soft_wrap=True)
+        # in a notebook too plain lines: rich would make a table of HTML of each
+        self._console = rich.console.Console(quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=None),

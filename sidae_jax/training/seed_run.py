@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,6 +33,7 @@ class SeedRun:
       workdir: its folder.
       config: its config, with this seed.
       name: " of seed 5", for messages, if the run has several seeds.
+      on_log: called with each record after it is written; None for nothing.
       diverged: why this seed is not trained any further; None while its loss and state are finite.
     """
 
@@ -40,6 +43,7 @@ class SeedRun:
         self.normalization = normalization
         self.steps_per_epoch = steps_per_epoch
         self.name = f" of seed {self.config.seed}" if among_others else ""
+        self.on_log: Callable[[dict[str, Any]], None] | None = None
         self.diverged: str | None = None
         self._collapse_reported = False
 
@@ -108,6 +112,8 @@ class SeedRun:
             return None
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
+        if self.on_log is not None:
+            self.on_log(dict(record))
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
             return _COLLAPSE.format(**record, seed=self.name)
