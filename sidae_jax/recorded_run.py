@@ -88,7 +88,9 @@ class Run:
             parts += [f"epoch {done:.4g} of {config.epochs}", f"loss {loss:.4f}"]
         parts += [f"{len(steps)} checkpoints" + (f", the last at step {steps[-1]}" if steps else "")]
         parts += [f"{len(self.results)} results"]
-        return f"<Run {self.workdir}: {', '.join(parts)}>"
+        here = pathlib.Path.cwd()
+        folder = self.workdir.relative_to(here) if self.workdir.is_relative_to(here) else self.workdir
+        return f"<Run {folder}: {', '.join(parts)}>"
 
 
 def _read_config(folder: pathlib.Path) -> ConfigDict:

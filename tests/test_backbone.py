@@ -106,9 +106,7 @@ def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
     np.testing.assert_array_equal(
         sidae_jax.load(run)(images.images), backbones.compute_features(backbone, images.images)
     )
-    assert not np.array_equal(
-        sidae_jax.load(str(run), step=4)(images.images), sidae_jax.load(run)(images.images)
-    )
+    assert not np.array_equal(sidae_jax.load(str(run), step=4)(images.images), sidae_jax.load(run)(images.images))
     give = "give one of the integers 4, 8, or None for the last"
     for path, step, says in (
         (run, 5, f"^step=5 is not saved in {run}/checkpoints: {give}$"),

@@ -189,7 +189,9 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
     without = ConfigDict({k: v for k, v in pretraining("sidae", "digits").items() if k != "lr"})
     with pytest.raises(UserError, match=r"config.lr is missing for pre-training by sidae"):
         validate(without)
-    with pytest.raises(UserError, match=r"config.target is not a key of pre-training by simsiam.*cifar10.py:simsiam"):
+    with pytest.raises(
+        UserError, match=r"config.target is not a key of pre-training by simsiam.*--config=cifar10:simsiam"
+    ):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
     with pytest.raises(
         UserError, match=r"config.accumulate is not a key of an evaluation by linear.*--config=linear_eval"
