@@ -124,8 +124,8 @@ def _records(path: pathlib.Path) -> Iterator[Record]:
             return
         try:
             record = json.loads(line)
-            if type(record["step"]) is not int:
-                raise ValueError("its step is no integer")
+            if type(record["step"]) is not int or not 0 <= record["step"] < 2**53:
+                raise ValueError("its step is no integer that a run has")
             yield record
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             logging.warning("Line %d of %s is corrupt and skipped: %s", number, path, error)
@@ -136,4 +136,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(value: Any) -> float:
-    return float(value) if _is_number(value) else float("nan")
+    try:
+        return float(value) if _is_number(value) else float("nan")
+    except OverflowError:  # an integer of hundreds of digits
+        return float("nan")

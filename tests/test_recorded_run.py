@@ -28,13 +28,14 @@ def test_the_metrics_are_columns_with_gaps(workdir, caplog):
         "not a record",
         {"epoch": 1.5},
         {"step": "30"},
-        {"step": 30, "epoch": 1.5, "loss": float("nan"), "rankme": 12.5},
+        {"step": 10**300},
+        {"step": 30, "epoch": 1.5, "loss": float("nan"), "rankme": 12.5, "knn": 10**400},
     ]
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     (workdir / "metrics.jsonl").write_text("\n".join(texts) + '\n{"step": 40, "epo')
     with caplog.at_level(logging.WARNING):
         metrics = sidae_jax.Run(workdir).metrics
-    assert [record.getMessage()[:7] for record in caplog.records] == ["Line 3 ", "Line 4 ", "Line 5 "]
+    assert [record.getMessage()[:7] for record in caplog.records] == [f"Line {number} " for number in (3, 4, 5, 6)]
     gap = np.nan
     wanted = {"epoch": [0.5, 1, 1.5], "loss": [2, 1, gap], "knn": [gap, 0.75, gap], "rankme": [gap, gap, 12.5]}
     assert list(metrics) == ["step", *wanted]
