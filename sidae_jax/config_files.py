@@ -46,7 +46,8 @@ def load_function(flag: str, path: str, name: str, example: str) -> Callable[...
     file = find(flag, path)
     if not file.endswith(".py") or name not in (module := runpy.run_path(file)):
         raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
-    return module[name]
+    function: Callable[..., Any] = module[name]
+    return function
 
 
 def load_config(
