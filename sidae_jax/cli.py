@@ -5,11 +5,9 @@ file does too and only when the config is first read, and --help does not list t
 """
 
 import difflib
-import inspect
-import os
 import pathlib
 import re
-import runpy
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -18,13 +16,12 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from sidae_jax import interrupt
+from sidae_jax import config_files, interrupt, key_help
 from sidae_jax.config import flat
-from sidae_jax.errors import UserError, nearest
-from sidae_jax.overrides import override
+from sidae_jax.errors import UserError
 
 _CONFIG = flags.DEFINE_string(
-    "config", None, "Config file, FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys."
+    "config", None, "Config, NAME[:ARGUMENT] or FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys."
 )
 _MARK = "config."
 
@@ -44,7 +41,7 @@ def run(main: Callable[[Callable[[], ConfigDict]], None], default: Callable[[], 
     def interruptible():
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by the shell that started this in the background
         with interrupt.heard([] if ignored else [signal.SIGINT], interrupt.end_at_once):
-            main(lambda: load_config(_CONFIG.value, overrides, default))
+            main(lambda: config_files.load_config(_CONFIG.value, overrides, default))
 
     _run(interruptible, parse)
 
@@ -73,12 +70,12 @@ def _run(main, parse):
 def _print_keys(default):
     """Prints the keys of the config that the command line names."""
     if _CONFIG.value is None and default is None:
-        print("With --config=FILE.py, --help also lists the keys of that config.")
+        print("With --config=NAME, --help also lists the keys of that config. The configs that come with the package:")
+        print(f"  {', '.join(config_files.names('config'))}")
         return
-    config = _load(_CONFIG.value, default)
-    print("Keys of this config and their values; --config.KEY=VALUE sets one:")
-    for name, value in flat(config).items():
-        print(f"  {name} = {value}")
+    config = config_files.read_config(_CONFIG.value, default)
+    print("Keys of this config, their values and what they mean; --config.KEY=VALUE sets one:")
+    print(key_help.text(config, shutil.get_terminal_size((120, 24)).columns))
 
 
 def _exit_on_mistake(function, *arguments):
@@ -109,7 +106,7 @@ def _keys(argv, default):
     """Returns the keys of the config that these arguments name; none if there is no such config."""
     path = re.search(r"\0--?config[=\0]([^\0]*)", "\0".join(argv))
     try:
-        return list(flat(_load(path and path[1], default)))
+        return list(flat(config_files.read_config(path and path[1], default)))
     except UserError:
         return []
 
@@ -147,47 +144,6 @@ def _parse(
     return rest
 
 
-def load_config(
-    path_and_argument: str | None,
-    overrides: Sequence[tuple[str, str]],
-    default: Callable[[], ConfigDict] | None = None,
-) -> ConfigDict:
-    """Loads the config of FILE.py[:ARGUMENT], or else the default, and parses the overrides into its keys.
-
-    Raises:
-      UserError: if the file, a key or a value is wrong.
-    """
-    config = _load(path_and_argument, default)
-    for name, text in overrides:
-        override(config, name, text)
-    return config
-
-
-def _load(path_and_argument, default):
-    """Calls get_config of the file with the argument after the colon, and locks the config that it returns."""
-    if path_and_argument is None:
-        if default is None:
-            raise UserError("--config is missing: give a config file, such as --config=configs/cifar10.py")
-        return default()
-    path, colon, argument = path_and_argument.partition(":")
-    get_config = load_function(
-        "config", path, "get_config", "configs/linear_eval.py" if default else "configs/cifar10.py"
-    )
-    arguments = [argument] if colon else []
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
-        fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
-        raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
-    config = get_config(*arguments)
-    if not isinstance(config, ConfigDict):
-        raise UserError(
-            f"get_config of --config={path_and_argument} returns {config!r:.80}, and a ConfigDict is wanted: change "
-            'and return what sidae_jax.config.pretraining(method, "cifar10") gives, as configs/cifar10.py does'
-        )
-    return config.lock()
-
-
 def config_name() -> str:
     """Returns the name of the config file on the command line without its folder and .py."""
     return pathlib.Path(_CONFIG.value.partition(":")[0]).stem
@@ -195,17 +151,5 @@ def config_name() -> str:
 
 def changes(config: ConfigDict) -> dict[str, Any]:
     """Returns the keys and values of the config that differ from the config file on the command line."""
-    before = flat(_load(_CONFIG.value, None))
+    before = flat(config_files.read_config(_CONFIG.value, None))
     return {key: value for key, value in flat(config).items() if value != before[key]}
-
-
-def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
-    """Returns the function `name` of the Python file given as --flag=path, or raises UserError, naming `example`."""
-    if not os.path.isfile(path):
-        folder, file = os.path.split(path)
-        near = nearest(file, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else None
-        hint = f"did you mean {os.path.join(folder, near)}?" if near else f"give the path of one such as {example}"
-        raise UserError(f"--{flag}={path} is not a file in {os.getcwd()}: {hint}")
-    if not path.endswith(".py") or name not in (module := runpy.run_path(path)):
-        raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
-    return module[name]

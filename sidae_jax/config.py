@@ -16,6 +16,7 @@ OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
 # Of what can end a run, +1 if more is better. Alignment and uniformity say nothing alone: a collapsed encoder aligns.
 STOP_MEASURES = {"knn": 1, "rankme": 1, "loss": -1}
+INPUTS = ("auto", "resident", "stream", "decode")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
 FREE_KEYS = (
@@ -35,7 +36,8 @@ PLACE_KEYS = ("data_dir", "images")
 def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
     """Returns the settings of the method's paper (SidAE: 4.1) for a data set, with `changes` in place of some of them.
 
-    The defaults of all keys are here, and those of backbone, views and methods in `settings`.
+    The defaults of all keys are here, and those of backbone, views and methods in `settings`; their meanings are in
+    `key_help`.
 
     Raises:
       UserError: the method or a key is unknown.
@@ -46,27 +48,27 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
         {
             "method": method,
             "dataset": dataset,
-            "data_dir": placeholder(str),  # a TFDS folder; None: TFDS's own default
+            "data_dir": placeholder(str),
             **(_folder_keys() if dataset == FOLDER else {}),
-            "train_split": "train",  # takes TFDS slices, such as train[:10%]
+            "train_split": "train",
             "seed": 0,
-            "num_seeds": 1,  # seed, seed + 1, ... in one program
+            "num_seeds": 1,
             "epochs": 200,
-            "batch_size": 512,  # of all devices together
-            "accumulate": 1,  # parts of a batch, one after another, whose gradients are averaged
-            "optimizer": "sgd",  # or adam
-            "schedule": "cosine",  # of the learning rate, to 0; or constant
-            "lr": 0.03,  # not scaled by the batch size
-            "momentum": 0.9,  # of sgd
+            "batch_size": 512,
+            "accumulate": 1,
+            "optimizer": "sgd",
+            "schedule": "cosine",
+            "lr": 0.03,
+            "momentum": 0.9,
             "weight_decay": 5e-4,
-            "checkpoint_every": 25,  # epochs
-            "log_every": 10,  # steps
-            "monitor_every": placeholder(int),  # epochs, between measures of the features; 0: never; None: ten a run
-            "stop_when": placeholder(str),  # MEASURE:EPOCHS without a better value end the run, as knn:50; None: never
-            "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
-            "init_from": placeholder(str),  # a run or file whose backbone this one starts from; None: none
-            "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
-            "store_size": placeholder(int),  # of the images that views are cropped from, in pixels; None: size
+            "checkpoint_every": 25,
+            "log_every": 10,
+            "monitor_every": placeholder(int),
+            "stop_when": placeholder(str),
+            "input": "auto",
+            "init_from": placeholder(str),
+            "native": "auto",
+            "store_size": placeholder(int),
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -149,7 +151,7 @@ def validate(config: ConfigDict) -> None:
     if "protocol" in config:
         raise UserError(
             f"this is an evaluation's config (config.protocol={config.protocol}): start sidae_jax.linear_eval with it, "
-            "or give a pre-training's, such as --config=configs/cifar10.py"
+            "or give a pre-training's, such as --config=cifar10"
         )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     dataset = config.get("dataset", "")
@@ -157,9 +159,9 @@ def validate(config: ConfigDict) -> None:
     if dataset != FOLDER and "images" in config:
         raise UserError(
             f"config.dataset={dataset} is no folder of images, and this config is for one: leave --config.dataset out, "
-            "or give another config, such as --config=configs/cifar10.py"
+            "or give another config, such as --config=cifar10"
         )
-    check_keys(config, pretraining(method, dataset), f"pre-training by {method}", f"configs/{example}.py:{method}")
+    check_keys(config, pretraining(method, dataset), f"pre-training by {method}", f"{example}:{method}")
     if dataset == FOLDER:
         if config.images is None:
             raise UserError("config.images is missing: give the folder of your images, --config.images=DIR")
@@ -171,7 +173,7 @@ def validate(config: ConfigDict) -> None:
     stored = config.store_size is None or config.size <= config.store_size <= 1024
     check(config, "store_size", stored, f"from config.size={config.size}, that of the views, to 1024")
     one_of("native", config.native, settings.NATIVE)
-    one_of("input", config.input, ("auto", "resident", "stream", "decode"))
+    one_of("input", config.input, INPUTS)
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
     if config.monitor_every is not None:

@@ -27,7 +27,7 @@ def override(config: ConfigDict, name: str, text: str) -> None:
         if "method" in config and name in FOLDER_KEYS:
             raise UserError(
                 f"{given} is a key of folders of images, and this config is on {config.dataset}: give "
-                f"--config=configs/folder.py:{config.method}, or leave it out"
+                f"--config=folder:{config.method}, or leave it out"
             )
         near = nearest(name, known)
         hint = f"did you mean --config.{near}?" if near else f"give one of {', '.join(known)}"

@@ -23,7 +23,7 @@ def start(
     num_processes: int | None = None,
     process_id: int | None = None,
 ) -> None:
-    """Prepares JAX; call it before the first computation.
+    """Prepares JAX; call it before the first computation. In a notebook what the session has set before is kept.
 
     With `coordinator` the other two arguments define the processes. With `distributed`, or as one of several tasks of a
     Slurm step (srun; not the shell of sbatch or salloc), JAX reads them from the cluster.
@@ -36,7 +36,7 @@ def start(
             "--num_processes and --process_id say nothing without --coordinator: give --coordinator=HOST:PORT of "
             "process 0 to each process, or --distributed where a cluster knows its processes"
         )
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if jax.config.jax_compilation_cache_dir is None:  # nor set by the environment
         folder = user_folder() / "compiled"
         if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
             trim(folder, _CACHE_BYTES)
@@ -44,7 +44,9 @@ def start(
     # This service would swallow SIGTERM from here to the first step, and make orbax save at steps of its own choice.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        if num_processes == 1 and not process_id:
+        if jax.distributed.is_initialized():
+            pass  # the session has joined them itself
+        elif num_processes == 1 and not process_id:
             pass  # nothing to join, and JAX's coordinator sometimes aborts at exit if its only client is itself
         elif coordinator is not None:
             # "deactivate": inside a Slurm or MPI job JAX would take missing values, and the devices, from there

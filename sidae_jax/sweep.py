@@ -1,9 +1,10 @@
 """Run an experiment: the pre-training runs and evaluations that are not done yet.
 
-python -m sidae_jax.sweep --experiment=FILE --workdir=DIR [--seeds=5] [--scale=thin] [--only=PATTERN] [--print]
+python -m sidae_jax.sweep --experiment=NAME --workdir=DIR [--seeds=5] [--scale=thin] [--only=PATTERN] [--print]
 
-The same command continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run,
-for a cluster's array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
+NAME is one of the experiments that come with the package, such as table1, or the path of a file. The same command
+continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run, for a cluster's
+array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
 The data sets are those of the folder that the environment variable TFDS_DATA_DIR names, or of ~/tensorflow_datasets.
 """
 
@@ -23,14 +24,14 @@ import rich.console
 import rich.progress
 from absl import flags
 
-from sidae_jax import cli, data, experiments
+from sidae_jax import cli, config_files, data, experiments
 from sidae_jax.config import one_of, validate
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
 from sidae_jax.files import open_folder
 
-_EXPERIMENT = flags.DEFINE_string("experiment", None, "File of the experiment, such as configs/experiments/table1.py.")
+_EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment, with a folder for each run.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds, counted from 0.", lower_bound=1)
 _SCALE = flags.DEFINE_string(
@@ -69,14 +70,16 @@ def main() -> None:
 
 def _jobs() -> list[Job]:
     for name, value, example in (
-        ("experiment", _EXPERIMENT.value, "configs/experiments/table1.py"),
+        ("experiment", _EXPERIMENT.value, "table1"),
         ("workdir", _WORKDIR.value, "runs/table1"),
     ):
         if value is None:
             raise UserError(f"--{name} is missing: give one, such as --{name}={example}")
-    load = cli.load_function("experiment", _EXPERIMENT.value, "get_experiment", "configs/experiments/table1.py")
+    load = config_files.load_function(
+        "experiment", _EXPERIMENT.value, "get_experiment", "configs/experiments/table1.py"
+    )
     one_of("scale", _SCALE.value, experiments.SCALES)
-    experiment, path = load(), pathlib.Path(_EXPERIMENT.value)
+    experiment, path = load(), pathlib.Path(config_files.find("experiment", _EXPERIMENT.value))
     try:
         experiments.check_types(experiment)
     except UserError as error:
@@ -111,7 +114,7 @@ def _check_commands(job: Job) -> None:
         if not files:
             continue
         try:
-            config = cli.load_config(files[0], overrides)
+            config = config_files.load_config(files[0], overrides)
             if pretraining is None:
                 validate(config)
                 pretraining = config

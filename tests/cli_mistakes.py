@@ -60,7 +60,7 @@ MISTAKES = {
     "folder of images, another data set": digits(
         "--config.images=x",
         "--config.images=x is a key of folders of images, and this config is on digits: give "
-        "--config=configs/folder.py:sidae, or leave it out",
+        "--config=folder:sidae, or leave it out",
     ),
     "no folder of images": folder("", "config.images is missing: give the folder of your images, --config.images=DIR"),
     "folder of images": folder(
@@ -76,7 +76,12 @@ MISTAKES = {
     "config file": Mistake(
         MAIN,
         "--config configs/zzz.py --workdir={run}",
-        "--config=configs/zzz.py is not a file in {root}: give the path of one such as configs/cifar10.py",
+        "--config=configs/zzz.py is not a file in {root}: give the path of one, or a name: cifar10, .*",
+    ),
+    "name of a config": Mistake(
+        MAIN,
+        "--config=cifra10:simsiam --workdir={run}",
+        r"--config=cifra10 is not a file in {root}: did you mean cifar10\?",
     ),
     "workdir under a file": Mistake(
         MAIN,
@@ -118,7 +123,7 @@ MISTAKES = {
         r"--config=configs/knn.py is not a file in {root}: did you mean configs/knn_eval.py\?",
     ),
     "no config file of evaluations": evaluate(
-        "--config=zzz.py", ".*: give the path of one such as configs/linear_eval.py"
+        "--config=zzz.py", ".*: give the path of one, or a name: .*, linear_eval, .*"
     ),
     "flag's value": digits(
         "--num_processes=two",

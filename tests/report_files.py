@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from sidae_jax import cli
+from sidae_jax import config_files
 from sidae_jax.evaluation import picture_file
 from sidae_jax.report import summaries
 from sidae_jax.report.run_index import Pretraining
@@ -27,7 +27,7 @@ PLAIN = "linear probe on cifar10, 100% of the labels (50000 images), 10000 test 
 def write_config(run, method, dataset="cifar10", **changes):
     """Writes a run's config.json: the data set's config file with the changes."""
     views = {key.partition(".")[2]: changes.pop(key) for key in list(changes) if key.startswith("views.")}
-    config = cli.load_config(f"{ROOT}/configs/{dataset}.py:{method}", ()).to_dict() | changes
+    config = config_files.load_config(f"{ROOT}/configs/{dataset}.py:{method}", ()).to_dict() | changes
     run.mkdir(parents=True, exist_ok=True)
     content = {"config": config | {"views": config["views"] | views}, "data_sha256": "0", "versions": {}}
     (run / "config.json").write_text(json.dumps(content))

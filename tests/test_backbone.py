@@ -104,11 +104,9 @@ def test_the_untrained_backbone_trains_on_with_running_statistics_of_many_batche
 
 def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
     np.testing.assert_array_equal(
-        sidae_jax.load_encoder(run)(images.images), backbones.compute_features(backbone, images.images)
+        sidae_jax.load(run)(images.images), backbones.compute_features(backbone, images.images)
     )
-    assert not np.array_equal(
-        sidae_jax.load_encoder(str(run), step=4)(images.images), sidae_jax.load_encoder(run)(images.images)
-    )
+    assert not np.array_equal(sidae_jax.load(str(run), step=4)(images.images), sidae_jax.load(run)(images.images))
     give = "give one of the integers 4, 8, or None for the last"
     for path, step, says in (
         (run, 5, f"^step=5 is not saved in {run}/checkpoints: {give}$"),
@@ -117,6 +115,6 @@ def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
         (f"{run}x", None, rf"^run={run}x does not exist or is no folder: did you mean {run}\?$"),
     ):
         with pytest.raises(UserError, match=says):
-            sidae_jax.load_encoder(path, step)
+            sidae_jax.load(path, step)
     with pytest.raises(UserError, match="dtype float32"):
-        sidae_jax.load_encoder(run)(images.images / np.float32(255))
+        sidae_jax.load(run)(images.images / np.float32(255))

@@ -206,12 +206,12 @@ def test_an_added_backbone_is_trained_evaluated_and_loaded(tmp_path):
         train(settings, str(tmp_path))
         for protocol in ("linear", "finetune", "knn"):
             assert evaluated(protocol, tmp_path) == [0, 2]
-        encoder = sidae_jax.load_encoder(tmp_path)
+        encoder = sidae_jax.load(tmp_path)
         assert encoder(np.zeros((3, 32, 32, 3), np.uint8)).shape == (3, 15)
     finally:
         del BACKBONES["convnet"]
     with pytest.raises(UserError, match=r"backbone='convnet' is unknown: give one of resnet18, "):
-        sidae_jax.load_encoder(tmp_path)  # as in a program that does not add it
+        sidae_jax.load(tmp_path)  # as in a program that does not add it
 
 
 def test_a_run_with_groups_is_trained_and_evaluated(tmp_path):

@@ -73,8 +73,8 @@ def test_help_lists_the_options_and_the_keys_of_the_config(config):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "--workdir:" in done.stdout
-    assert "  epochs = 20\n" in done.stdout
-    assert "  views.p_blur = 0.5\n" in done.stdout
+    assert re.search(r"^  epochs = 20 +passes over the training images \(at least 1\)$", done.stdout, re.MULTILINE)
+    assert re.search("^  views.p_blur = 0.5 +probability of the Gaussian blur", done.stdout, re.MULTILINE)
 
 
 def test_a_refused_run_leaves_no_empty_workdir(tmp_path):

@@ -15,7 +15,7 @@ from sidae_jax.evaluation.protocols import PROTOCOLS
 from sidae_jax.settings import FOLDER, METHOD_SETTINGS, ViewSettings
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
-EVALUATIONS = {pathlib.Path(protocol.config_file).name: name for name, protocol in PROTOCOLS.items()}
+EVALUATIONS = {f"{protocol.config_name}.py": name for name, protocol in PROTOCOLS.items()}
 PRETRAINING = sorted(path.name for path in CONFIGS.glob("*.py") if path.name not in EVALUATIONS)
 
 
@@ -189,10 +189,12 @@ def test_keys_that_a_config_lacks_or_has_beyond_are_refused_by_name():
     without = ConfigDict({k: v for k, v in pretraining("sidae", "digits").items() if k != "lr"})
     with pytest.raises(UserError, match=r"config.lr is missing for pre-training by sidae"):
         validate(without)
-    with pytest.raises(UserError, match=r"config.target is not a key of pre-training by simsiam.*cifar10.py:simsiam"):
+    with pytest.raises(
+        UserError, match=r"config.target is not a key of pre-training by simsiam.*--config=cifar10:simsiam"
+    ):
         validate(with_value(pretraining("sidae", "digits"), "method", "simsiam"))
     with pytest.raises(
-        UserError, match=r"config.accumulate is not a key of an evaluation by linear.*configs/linear_eval.py"
+        UserError, match=r"config.accumulate is not a key of an evaluation by linear.*--config=linear_eval"
     ):
         evaluation_config.validate(pretraining("sidae", "digits"))
 

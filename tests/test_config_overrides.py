@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sidae_jax import cli
+from sidae_jax import cli, config_files
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.config import protocol
 
@@ -20,7 +20,7 @@ def root(monkeypatch):
 def load(command: str, default=None):
     rest, overrides = cli.split(command.split())
     (path,) = rest or [None]
-    return cli.load_config(path, overrides, default)
+    return config_files.load_config(path, overrides, default)
 
 
 def test_overrides_become_values_of_their_keys_types_and_the_last_one_counts():
@@ -68,7 +68,7 @@ def test_the_default_config_takes_overrides():
             (f"configs/digits.py --config.views.crop_scale={text}", r".* is not two numbers .* such as \(0.2, 1.0\)")
             for text in ("0.3", "(a,b)", "(0.2", "('a','b')", "(True,1)", "")
         ),
-        ("", "--config is missing: give a config file, such as --config=configs/cifar10.py"),
+        ("", "--config is missing: give one of cifar10, digits, .*, or a config file"),
         ("configs/cifar.py", r"--config=configs/cifar.py is not a file in .*: did you mean configs/cifar10.py\?"),
         ("configs", "--config=configs is not a file in .*"),
         ("tests/conftest.py", "--config=tests/conftest.py defines no get_config: .*"),

@@ -1,4 +1,4 @@
-"""Files of features: the same bits as load_encoder's, with names, labels and what made them, and what is refused."""
+"""Files of features: the same bits as load's, with names, labels and what made them, and what is refused."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def of_folder(folder, on_damage="refuse", split="train"):
 
 
 @pytest.mark.parametrize("ending", [".npz", ".parquet"])
-def test_a_data_set_has_the_features_of_load_encoder_to_the_last_bit(ending, run, prepared_digits, tmp_path):
+def test_a_data_set_has_the_features_of_load_to_the_last_bit(ending, run, prepared_digits, tmp_path):
     path = tmp_path / f"features{ending}"
     if ending == ".parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
@@ -52,7 +52,7 @@ def test_a_data_set_has_the_features_of_load_encoder_to_the_last_bit(ending, run
     assert says == f"{path}: features 1437 x 32 of the backbone after step 4, labels of 10 classes"
     columns, metadata = read(path)
     images = data.load("digits", "train", str(prepared_digits))
-    encoder = sidae_jax.load_encoder(run, 4)
+    encoder = sidae_jax.load(run, 4)
     np.testing.assert_array_equal(np.float32(columns["features"]), encoder(images.images))
     singular = ending == ".parquet"
     np.testing.assert_array_equal(columns["row" if singular else "rows"], np.arange(1437))
@@ -102,7 +102,7 @@ def test_a_folder_has_the_names_of_its_files_and_their_classes(run, tmp_path):
     assert metadata["images"] == str(tmp_path / "images")
     settings = FolderSettings(str(tmp_path / "images"), 0.0)
     images = data.load("folder", "train", folder=settings)
-    np.testing.assert_array_equal(columns["features"], sidae_jax.load_encoder(run)(images.images))
+    np.testing.assert_array_equal(columns["features"], sidae_jax.load(run)(images.images))
     with zipfile.ZipFile(tmp_path / "f.npz") as archive:
         assert archive.testzip() is None
 

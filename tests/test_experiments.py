@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from sidae_jax import cli, experiments
+from sidae_jax import cli, config_files, experiments
 from sidae_jax.config import validate
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.experiments import Evaluation, Experiment, Pretraining
@@ -42,7 +42,7 @@ def check_commands(experiment, scale):
         for number, (module, *arguments) in enumerate(job.commands[:-1] if first_seed else job.commands):
             rest, overrides = cli.split(arguments)
             (file,) = (argument.partition("=")[2] for argument in rest if argument.startswith("--config="))
-            config = cli.load_config(file, overrides)
+            config = config_files.load_config(file, overrides)
             if number == 0:
                 assert module == "sidae_jax.main"
                 validate(config)
@@ -99,9 +99,9 @@ def as_given(changes):
 def measured(path):
     """Yields (what, both configs, whether only the untrained backbone) for each evaluation of an experiment."""
     for run, evaluations in load(path).runs:
-        config = cli.load_config(f"{ROOT}/configs/{run.dataset}.py:{run.method}", as_given(run.changes))
+        config = config_files.load_config(f"{ROOT}/configs/{run.dataset}.py:{run.method}", as_given(run.changes))
         for evaluation in evaluations:
-            how = cli.load_config(f"{ROOT}/configs/{evaluation.config}.py", as_given(evaluation.changes))
+            how = config_files.load_config(f"{ROOT}/configs/{evaluation.config}.py", as_given(evaluation.changes))
             on = how.dataset or config.dataset
             what = (config.dataset, config.method, config.get("w"), how.protocol, on, how.label_fraction)
             yield what, config, how, evaluation.untrained_only

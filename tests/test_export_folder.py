@@ -168,19 +168,19 @@ KINDS = {"imagenet": {}, "cifar": {"stem": "cifar"}, "gn": {"backbone": "resnet1
 
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_load_encoder_has_the_runs_features_from_what_was_exported(changes, tmp_path):
+def test_load_has_the_runs_features_from_what_was_exported(changes, tmp_path):
     run, _ = run_of(tmp_path / "run", **{"stem": "imagenet", **changes})
-    wanted = sidae_jax.load_encoder(run)(IMAGES)
+    wanted = sidae_jax.load(run)(IMAGES)
     make_export.write(run, tmp_path / "hub")
     make_export.write(run, tmp_path / "method.safetensors", "method")
     for path in tmp_path / "hub", str(tmp_path / "hub" / "model.safetensors"), tmp_path / "method.safetensors":
-        np.testing.assert_array_equal(sidae_jax.load_encoder(path)(IMAGES), wanted)
+        np.testing.assert_array_equal(sidae_jax.load(path)(IMAGES), wanted)
 
 
-def test_load_encoder_takes_a_runs_checkpoint_though_a_file_lies_beside_it(tmp_path):
+def test_load_takes_a_runs_checkpoint_though_a_file_lies_beside_it(tmp_path):
     run = save(tmp_path / "run", {4: trained_arrays(4), 8: trained_arrays(8)})
     make_export.write(run, run / "model.safetensors", step=4)
-    np.testing.assert_array_equal(sidae_jax.load_encoder(run)(IMAGES), sidae_jax.load_encoder(run, 8)(IMAGES))
+    np.testing.assert_array_equal(sidae_jax.load(run)(IMAGES), sidae_jax.load(run, 8)(IMAGES))
 
 
 def without_what_it_says(path):
@@ -202,14 +202,14 @@ def of_another_width(path):
         (flip_a_bit, "run=.*model.safetensors does not have the arrays that were written to it"),
     ],
 )
-def test_load_encoder_refuses_other_files(damage, says, exported, tmp_path):
+def test_load_refuses_other_files(damage, says, exported, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes((exported / "model.safetensors").read_bytes())
     damage(path)
     with pytest.raises(UserError, match=says):
-        sidae_jax.load_encoder(tmp_path)
+        sidae_jax.load(tmp_path)
 
 
 def test_what_was_exported_has_no_steps(exported):
     with pytest.raises(UserError, match=r"step=8 has no meaning for \S+, which holds one encoder: leave it out"):
-        sidae_jax.load_encoder(exported, 8)
+        sidae_jax.load(exported, 8)

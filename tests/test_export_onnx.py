@@ -50,7 +50,7 @@ def test_onnxruntime_has_our_features_of_any_number_of_images(changes, tmp_path)
     model = session(tmp_path / "encoder.onnx")
     (given,), (made,) = model.get_inputs(), model.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["n", 3, size, size])
-    wanted = sidae_jax.load_encoder(run)(images_of(size))
+    wanted = sidae_jax.load(run)(images_of(size))
     assert (made.name, made.type, made.shape) == ("features", "tensor(float)", ["n", wanted.shape[1]])
     for n in 1, 5:
         (found,) = model.run(None, {"images": images_of(size)[:n].transpose(0, 3, 1, 2)})
@@ -92,7 +92,7 @@ def test_a_run_in_bfloat16_is_exported_in_float32(tmp_path):
     run = run_of(tmp_path / "run", precision="bfloat16")
     make_export.write(run, tmp_path / "encoder.onnx")  # and checked against the same weights in float32
     (found,) = session(tmp_path / "encoder.onnx").run(None, {"images": images_of(32).transpose(0, 3, 1, 2)})
-    in_bfloat16 = sidae_jax.load_encoder(run)(images_of(32))
+    in_bfloat16 = sidae_jax.load(run)(images_of(32))
     apart = np.abs(found - in_bfloat16).max() / np.abs(in_bfloat16).max()
     assert 1e-4 < apart < 5e-2
 

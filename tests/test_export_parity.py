@@ -27,7 +27,7 @@ def exported(folder, **changes):
     run = save_moved(folder / "run", made_by)
     make_export.write(run, folder / "encoder.safetensors")
     state = safetensors.numpy.load_file(folder / "encoder.safetensors")
-    return sidae_jax.load_encoder(run)(IMAGES), {name: torch.from_numpy(value) for name, value in state.items()}
+    return sidae_jax.load(run)(IMAGES), {name: torch.from_numpy(value) for name, value in state.items()}
 
 
 def assert_same_features(network, features):

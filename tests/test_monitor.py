@@ -73,12 +73,12 @@ def test_they_are_those_of_the_checkpoints_features(monitored, images):
     rows = streams.generator(streams.Stream.MONITOR, 0).permutation(64)
     for step in steps(monitored):
         found = measures(monitored)[step]
-        features = sidae_jax.load_encoder(monitored, step)(images.images[rows]).astype(np.float64)
+        features = sidae_jax.load(monitored, step)(images.images[rows]).astype(np.float64)
         sigma = scipy.linalg.svdvals(features)
         p = sigma / sigma.sum() + 1e-7
         assert found["rankme"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-3)
         assert found["knn"] == pytest.approx(by_scikit_learn(features, images.labels[rows], 64, 3, 0.07), abs=1e-6)
-        f1, f2 = views_features(sidae_jax.load_encoder(monitored, step), images.images[rows[:8]])  # an eighth of 64
+        f1, f2 = views_features(sidae_jax.load(monitored, step), images.images[rows[:8]])  # an eighth of 64
         squares = [scipy.spatial.distance.sqeuclidean(*pair) for pair in zip(f1, f2, strict=True)]
         assert found["alignment"] == pytest.approx(np.mean(squares), rel=1e-3)
         potentials = [np.log(np.exp(-2 * scipy.spatial.distance.pdist(f, "sqeuclidean")).mean()) for f in (f1, f2)]
@@ -170,7 +170,7 @@ def test_the_best_checkpoint_is_kept_and_found_by_name(tmp_path, capsys):
     assert [record["step"] for record in on_all] == [0, 16]  # as in other seeds, whose best is another step
     assert [record["step"] for record in on_best] == [0, best]
     assert on_best[1]["temporary"]
-    assert (sidae_jax.load_encoder(tmp_path, "best").arrays()["params.encoder.backbone.stem.kernel"] != 0).any()
+    assert (sidae_jax.load(tmp_path, "best").arrays()["params.encoder.backbone.stem.kernel"] != 0).any()
 
 
 def knn_protocol() -> ConfigDict:

@@ -8,7 +8,8 @@ import saved_runs
 from jax import lax
 from test_step import assert_same_bits, build, devices, images, order_of, run  # noqa: F401 (images is a fixture)
 
-from sidae_jax import data, load_encoder, settings
+import sidae_jax
+from sidae_jax import data, settings
 from sidae_jax.config import pretraining
 from sidae_jax.data.normalization import measure
 from sidae_jax.evaluation.config import protocol
@@ -123,7 +124,7 @@ def test_logits_of_simclr_are_not_rounded():
 
 def test_evaluations_have_the_run_s_precision_or_their_own(tmp_path):
     saved_runs.save(tmp_path, {8: saved_runs.trained_arrays(8)})
-    own = load_encoder(tmp_path)
+    own = sidae_jax.load(tmp_path)
     assert own.network.precision == "tensorfloat32"
     config = protocol("knn")
     config.update(train_split="train[:100]", test_split="test[:40]", precision="bfloat16")

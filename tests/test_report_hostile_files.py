@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from report_files import ROOT, colored, run_report, texts, write_config, write_results, write_sweep
 
-from sidae_jax import cli
+from sidae_jax import config_files
 from sidae_jax.evaluation import picture_file
 from sidae_jax.report import pages
 
@@ -27,7 +27,7 @@ HOSTILE = r"x$\frac$ <script>alert(1)<\script> | `a` [b](javascript:c) *d* _e_"
 def hostile_runs(folder):
     """Writes corrupt runs and files; returns those that the warnings have to name."""
     named = []
-    config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
+    config = config_files.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
     bad = {"method": "magic", "w": "half", "seed": True, "dataset": ["cifar10"], "epochs": 2.5, "d_hid": None}
     bad |= {"train_split": 3, "batch_size": -1}
     contents = [json.dumps({"config": config | {key: value}}) for key, value in bad.items()]
@@ -107,7 +107,7 @@ def test_hostile_names_are_shown_and_have_no_effect(tmp_path):
     """The pages and figures show a hostile name, data set and settings literally."""
     for number, name in enumerate(("_baseline", r"x$\frac$", "<img src=x onerror=alert(1)>", "b\udcffad\x01")):
         run = tmp_path / "runs" / name / "seed0"
-        config = cli.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
+        config = config_files.load_config(f"{ROOT}/configs/cifar10.py:sidae", ()).to_dict()
         config |= {"dataset": HOSTILE + "\ud800", "stem": "<b>_$c$", "w": 0.2 * (1 + number)}
         config |= {"\ud800": 1, "x\n\n# Injected | a": "\ud800" * 50, "y" * 5000: 1}
         (run / "eval").mkdir(parents=True)

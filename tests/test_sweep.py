@@ -110,7 +110,7 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workdir=x"], "--experiment is missing: give one, such as --experiment=configs/experiments/table1.py"),
+        (["--workdir=x"], "--experiment is missing: give one, such as --experiment=table1"),
         (["--experiment=configs/experiments/tabel1.py", "--workdir=x"], "did you mean configs/experiments/table1.py?"),
         (["--experiment=configs/cifar10.py", "--workdir=x"], "defines no get_experiment"),
         (["--experiment=configs/experiments/table1.py"], "--workdir is missing"),

@@ -35,9 +35,21 @@ class Backbone:
     normalization: Normalization
     kind: str = "backbone"
 
-    def __call__(self, images: np.ndarray) -> Float[np.ndarray, "n features"]:
+    @property
+    def size(self) -> int:
+        """Height and width of the images that it takes, in pixels."""
+        return self.network.size
+
+    @property
+    def num_features(self) -> int:
+        """The number of features of an image."""
+        return self.network.num_features
+
+    def encode(self, images: np.ndarray) -> Float[np.ndarray, "n features"]:
         """Returns the features of images; see `compute_features`."""
         return compute_features(self, images)
+
+    __call__ = encode
 
     def arrays(self) -> checkpoint.Arrays:
         """Returns all parameters and batch statistics, named as in a checkpoint."""

@@ -13,24 +13,26 @@ from sidae_jax.settings import METHOD_SETTINGS, NATIVE, PRECISIONS, method_keys
 
 
 def protocol(name: str = "linear") -> ConfigDict:
-    """Returns the settings of a protocol, the papers' if they have it, on the data set of the pre-training."""
+    """Returns the settings of a protocol, the papers' if they have it, on the data set of the pre-training.
+
+    Where a key is None the pre-training's value is taken; `key_help` has the meanings of all keys.
+    """
     chosen = PROTOCOLS[one_of("protocol", name, PROTOCOLS)]
     config = ConfigDict(
         {
             "protocol": name,
-            "dataset": placeholder(str),  # None: the pre-training's
-            "data_dir": placeholder(str),  # None: the pre-training's
-            # of a folder of images; None: the pre-training's, or the default
+            "dataset": placeholder(str),
+            "data_dir": placeholder(str),
             "images": placeholder(str),
             "test_share": placeholder(float),
             "on_damage": placeholder(str),
             "train_split": "train",
             "test_split": "test",
             "label_fraction": 1.0,
-            "precision": placeholder(str),  # None: the pre-training's
-            "native": "auto",  # oneDNN's convolutions on CPUs, as in pre-training
+            "precision": placeholder(str),
+            "native": "auto",
             "seed": 0,  # of initial values and the order of examples; the labeled subset is always the same
-            **({"features": "backbone"} if chosen.frozen else {}),  # or projector
+            **({"features": "backbone"} if chosen.frozen else {}),
             chosen.section: dataclasses.asdict(chosen()),
         }
     )
@@ -45,7 +47,7 @@ def pictures() -> ConfigDict:
 def validate(config: ConfigDict) -> None:
     """Raises UserError naming the first key whose value cannot work, and what would."""
     name = one_of("protocol", config.get("protocol", "linear"), PROTOCOLS)
-    check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_file)
+    check_keys(config, protocol(name), f"an evaluation by {name}", PROTOCOLS[name].config_name)
     check_folder(config)
     check(config, "label_fraction", 0 < config.label_fraction <= 1, "above 0 and at most 1")
     if not PROTOCOLS[name].trains and config.label_fraction != 1:
@@ -80,19 +82,19 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | str 
         having = ", ".join(method for method in METHOD_SETTINGS if "num_classes" in method_keys(method))
         raise UserError(
             f"config.protocol=online needs a classifier trained on the way, which {pretraining.method} does not have: "
-            f"give a run of {having}, or another config, such as --config=configs/linear_eval.py"
+            f"give a run of {having}, or another config, such as --config=linear_eval"
         )
     if chosen.name != pretraining.dataset:
         raise UserError(
             f"config.dataset={chosen.name} cannot be evaluated online by a classifier trained on "
             f"{pretraining.dataset}: leave --config.dataset out, or give another config, such as "
-            "--config=configs/mlp_eval.py"
+            "--config=mlp_eval"
         )
     if chosen.folder is not None and chosen.folder.images != pretraining.images:
         raise UserError(
             f"config.images={config.images} cannot be evaluated online by a classifier trained on "
             f"{pretraining.images}: leave --config.images out, or give another config, such as "
-            "--config=configs/mlp_eval.py"
+            "--config=mlp_eval"
         )
     if chosen.folder is not None and chosen.folder.test_share != pretraining.test_share:
         raise UserError(
@@ -103,7 +105,7 @@ def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | str 
         raise UserError(
             f"config.protocol=online needs labels, and the run was on {pretraining.dataset} "
             f"{pretraining.train_split}, whose images have none: give another config, such as "
-            "--config=configs/mlp_eval.py"
+            "--config=mlp_eval"
         )
     if only_step == 0:
         raise UserError(

@@ -39,14 +39,14 @@ class Measurement:
 class EvaluationProtocol(Protocol):
     """What every protocol has beside its settings.
 
-    title: its name in tables; section: the config's key that holds its settings; config_file: its config.
+    title: its name in tables; section: the config's key that holds its settings; config_name: the packaged config.
     frozen: whether it sees only features of a frozen network, which the config's key `features` chooses.
     trains: whether it trains something, and so measures the untrained backbone and fractions of the labels too.
     """
 
     title: ClassVar[str]
     section: ClassVar[str]
-    config_file: ClassVar[str]
+    config_name: ClassVar[str]
     frozen: ClassVar[bool]
     trains: ClassVar[bool]
 
@@ -68,7 +68,7 @@ class _PaperSGD:
 class LinearProbe(_PaperSGD):
     """One linear layer on frozen features (paper, 4.1)."""
 
-    title, section, config_file, frozen, trains = "linear probe", "probe", "configs/linear_eval.py", True, True
+    title, section, config_name, frozen, trains = "linear probe", "probe", "linear_eval", True, True
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
@@ -87,7 +87,7 @@ class MlpProbe:
     hidden: units of the first layer.
     """
 
-    title, section, config_file, frozen, trains = "MLP probe", "probe", "configs/mlp_eval.py", True, True
+    title, section, config_name, frozen, trains = "MLP probe", "probe", "mlp_eval", True, True
 
     epochs: int = 50
     batch_size: int = 256
@@ -111,7 +111,7 @@ class NearestNeighbors:
     k: neighbors, at most the number of training examples; temperature T: of their weights exp(cosine / T).
     """
 
-    title, section, config_file, frozen, trains = "weighted kNN", "knn", "configs/knn_eval.py", True, True
+    title, section, config_name, frozen, trains = "weighted kNN", "knn", "knn_eval", True, True
 
     k: int = 200
     temperature: float = 0.07
@@ -128,7 +128,7 @@ class NearestNeighbors:
 class FineTuning(_PaperSGD):
     """Backbone and a linear layer, all trained on the labels, without augmentation (paper, 4.1)."""
 
-    title, section, config_file, frozen, trains = "fine-tuning", "finetune", "configs/finetune.py", False, True
+    title, section, config_name, frozen, trains = "fine-tuning", "finetune", "finetune", False, True
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""
@@ -144,7 +144,7 @@ class FineTuning(_PaperSGD):
 class OnlineProbe:
     """The classifier that a method of the report trains beside the backbone; there is nothing to set."""
 
-    title, section, config_file, frozen, trains = "online probe", "online", "configs/online_eval.py", False, False
+    title, section, config_name, frozen, trains = "online probe", "online", "online_eval", False, False
 
     def accuracy(self, data: Measurement) -> float:
         """See EvaluationProtocol."""

@@ -45,7 +45,7 @@ def lines(exported: Exported) -> list[str]:
         "```python",
         "import sidae_jax",
         "",
-        'encoder = sidae_jax.load_encoder(".")  # this folder',
+        'encoder = sidae_jax.load(".")  # this folder',
         f"features = encoder(images)  # uint8 [n, {size}, {size}, 3], 0..255 -> float32 [n, {features}]",
         "```",
         "",

@@ -40,7 +40,7 @@ def write(out: pathlib.Path, exported: Exported) -> list[str]:
     fits = "timm loads it" if card_usage.fits_timm(exported.config) else "not for timm, which has no such network"
     return [
         f"{', '.join(FILES)}: {fits}; the card has {len(results)} result(s)",
-        f"sidae_jax.load_encoder({str(out)!r}) has its features; {_CARD} shows how PyTorch has them",
+        f"sidae_jax.load({str(out)!r}) has its features; {_CARD} shows how PyTorch has them",
     ]
 
 

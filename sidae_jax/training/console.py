@@ -19,7 +19,11 @@ class TrainingConsole:
     def __init__(self, start: int, total: int, steps_per_epoch: int, *, quiet: bool):
         self._total = total
         self._steps_per_epoch = steps_per_epoch
-        self._console = rich.console.Console(quiet=quiet, highlight=False, soft_wrap=True)
+        # in a notebook plain lines too: no cursor moves there, and rich would make HTML of each line
+        terminal = False if rich.console.Console().is_jupyter else None
+        self._console = rich.console.Console(
+            quiet=quiet, highlight=False, soft_wrap=True, force_jupyter=False, force_terminal=terminal
+        )
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=None),

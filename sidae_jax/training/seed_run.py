@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,6 +34,7 @@ class SeedRun:
       workdir: its folder.
       config: its config, with this seed.
       name: " of seed 5", for messages, if the run has several seeds.
+      on_log: called with each record after it is written; None for nothing.
       diverged: why this seed is not trained any further; None while its loss and state are finite.
       stopped: why it has ended early, by config.stop_when; None otherwise.
     """
@@ -43,6 +45,7 @@ class SeedRun:
         self.normalization = normalization
         self.steps_per_epoch = steps_per_epoch
         self.name = f" of seed {self.config.seed}" if among_others else ""
+        self.on_log: Callable[[dict[str, Any]], None] | None = None
         self.diverged: str | None = None
         self.stopped: str | None = None
         self._stop_rule = stop_rule(self.config)
@@ -134,6 +137,8 @@ class SeedRun:
         if measured.is_measured(record):
             self._measured.append(record)
             self.stopped = measured.why_ended(self._measured, self._stop_rule)
+        if self.on_log is not None:
+            self.on_log(dict(record))
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
             return _COLLAPSE.format(**record, seed=self.name, measured=self._last_measures())

@@ -1,7 +1,9 @@
 """Stopping a run on SIGTERM (schedulers) or SIGINT (Ctrl-C) between two steps."""
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from typing import Any
 
@@ -12,12 +14,29 @@ from sidae_jax import interrupt, processes
 POLL_SECONDS = 10  # a signal to one process is known to all within this time and a step
 
 
-class StopSignals:
-    """A context manager that notes the first SIGTERM or SIGINT; a second one ends the process at once."""
+class Stopped(SystemExit):
+    """A run has saved and stopped before its end, as `signal` asked; uncaught it ends the process with 128 + signal."""
 
-    def __init__(self) -> None:
+    def __init__(self, signal: signal.Signals):
+        super().__init__(128 + signal)
+        self.signal = signal
+
+
+class StopSignals:
+    """A context manager that notes the first SIGTERM or SIGINT; a second one ends the process at once.
+
+    In a thread other than the main one, which alone may set handlers, it hears nothing.
+
+    own_process: whether the process is the run's own. In another's, such as a notebook, a second SIGINT ends nothing.
+    """
+
+    def __init__(self, *, own_process: bool = True) -> None:
         self.received: signal.Signals | None = None
-        self._heard = interrupt.heard((signal.SIGTERM, signal.SIGINT), self._note)
+        self.asked = False
+        self._own_process = own_process
+        main_thread = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._heard = interrupt.heard(numbers, self._note) if main_thread else contextlib.nullcontext()
         self._calls = 0  # of `wanted`
         self._asked: tuple[int, float] | None = None  # the call and the time of the last question to all processes
         self._ask_next = 0  # the call of the next one
@@ -29,14 +48,17 @@ class StopSignals:
     def __exit__(self, *error) -> None:
         self._heard.__exit__(*error)
 
+    def ask(self) -> None:
+        """Asks for the same stop as a SIGINT, from inside the program: by on_log."""
+        self.asked, self.received = True, self.received or signal.SIGINT
+
     def _note(self, number: signal.Signals) -> None:
-        if self.received is not None:
+        ends_at_once = self._own_process or number != signal.SIGINT
+        if self.received is not None and ends_at_once:
             interrupt.end_at_once(number, f"{number.name} again: ended at once, unsaved")
         self.received = number
-        message = (
-            f"\n{number.name}: the run saves and stops after the steps under way, or once they are compiled "
-            "(again: at once, unsaved)\n"
-        )
+        message = f"\n{number.name}: the run saves and stops after the steps under way, or once they are compiled"
+        message += " (again: at once, unsaved)\n" if ends_at_once else "\n"
         os.write(2, message.encode())  # the main thread may be inside a print
 
     def wanted(self, metrics: Any, *, waited: bool, several_processes: bool) -> signal.Signals | None:

@@ -1,8 +1,8 @@
 """Pre-training: restore, then batch, step, log, save."""
 
 import contextlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,24 +16,37 @@ from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.segments import Segment, next_segment
 from sidae_jax.training.several_seeds import stack, unstack
-from sidae_jax.training.signals import StopSignals
+from sidae_jax.training.signals import Stopped, StopSignals
 from sidae_jax.training.start import open_run
 
 
-def train(config: ConfigDict, workdir: str) -> None:
+def train(
+    config: ConfigDict,
+    workdir: str,
+    on_log: Callable[[dict[str, Any]], None] | None = None,
+    signals: StopSignals | None = None,
+) -> None:
     """Trains the validated config in a workdir to its end, continuing the run that is there.
 
     With several seeds each has a workdir `seed<k>` inside, like that of a run with this seed alone.
 
+    Args:
+      config: with a method and all its keys.
+      workdir: the folder of the run, made if it is not there.
+      on_log: called with each record of metrics.jsonl, after it is written.
+      signals: what stops the run; by default a StopSignals of its own.
+
     Raises:
       UserError: something cannot work.
       Diverged: the loss of a seed is not finite.
-      SystemExit: 143 or 130 after SIGTERM or SIGINT, with the state saved.
+      Stopped: after SIGTERM or SIGINT, with the state saved; uncaught, it exits with code 143 or 130.
     """
     with contextlib.ExitStack() as exit_stack:
         run = open_run(config, workdir, exit_stack)
         trained = False
-        with StopSignals() as signals:
+        for seed in run.seeds:
+            seed.on_log = on_log
+        with signals or StopSignals() as signals:
             while segment := next_segment([seed for seed in run.seeds if not seed.ended], run.total_steps):
                 trained |= _train_segment(run, segment, signals)
         _print_summaries(run, trained)
@@ -80,8 +93,9 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                     for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
                         console.warn(seed.save(step, own, float(loss), scheduled=save_due))
             if stop and step < run.total_steps:
-                console.write(f"stopped by {stop.name}; step {step} is saved, run the same command to continue")
-                sys.exit(128 + stop)
+                by = "on_log" if signals.asked else stop.name
+                console.write(f"stopped by {by}; step {step} is saved, run the same command to continue")
+                raise Stopped(stop)
             if all(seed.ended for seed in seeds):
                 break
     return True
