@@ -75,6 +75,9 @@ class SeedRun:
         self._initial, self._warm_start = initial, warm_start
         self._newest = self.checkpoints.newest_intact(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
+        status = self.workdir.status
+        status.step = status.saved_step = self._on_disk
+        status.total_steps = self.config.epochs * self.steps_per_epoch
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
 
@@ -108,6 +111,7 @@ class SeedRun:
             return None
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
+            self.workdir.status.step = record["step"]
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
             return _COLLAPSE.format(**record, seed=self.name)
@@ -140,6 +144,7 @@ class SeedRun:
             "normalization": dataclasses.asdict(self.normalization),
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
+        self.workdir.status.saved_step = step
         return None
 
     def _diverge(self, what: str) -> str | None:
@@ -148,6 +153,7 @@ class SeedRun:
         self.diverged = (
             f"{what}; this state was not saved: try a smaller --config.lr (it is {self.config.lr}) in another --workdir"
         )
+        self.workdir.status.diverged = self.diverged
         return f"warning: {what}; the other seeds go on" if self.name else None
 
     def summary(self, step: int) -> str:
