@@ -112,6 +112,19 @@ class Entry:
         )
 
 
+def damaged(folder: pathlib.Path) -> list[str]:
+    """Returns a sentence on each file in a folder of entries that is not as its entry's checksum says."""
+    problems = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            sums = json.loads(path.read_bytes())["sha256"]
+            files = {path.with_name(f"{path.name.removesuffix('.json')}.{name}.npy"): sums[name] for name in sums}
+            problems += [f"{file} does not have its SHA-256" for file in files if file_sha256(file) != files[file]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            problems.append(f"{path} is corrupt: {type(error).__name__}: {error}")
+    return problems
+
+
 def read_only(arrays: Arrays) -> Arrays:
     """Returns the arrays, which can no longer be written."""
     for array in arrays.values():

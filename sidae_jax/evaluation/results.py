@@ -37,13 +37,18 @@ def file_part(images: str) -> str:
 
 
 def read(path: pathlib.Path) -> list[Record]:
-    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning.
+    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning."""
+    return current(path, _lines(path))
 
-    Records of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
+
+def current(path: pathlib.Path, records: list[Record]) -> list[Record]:
+    """Returns the records of a result file that count.
+
+    Those of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
     """
     checkpoints = path.parent.parent / "checkpoints"
     return [
-        record for record in _lines(path) if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()
+        record for record in records if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()
     ]
 
 

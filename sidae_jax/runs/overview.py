@@ -71,6 +71,7 @@ class Overview:
         self.folder, self.name, self.problems = folder, name, []
         self.content: dict[str, Any] = self._try("config.json", self._read_config, {})
         self.config = flat(self.content["config"]) if self.content else {}
+        locked = state.is_locked(folder)
         self.status = self._try(status.FILE, lambda: status.read(folder), None)
         self.steps = self._try("checkpoints", self._read_steps, [])
         self.last = next(filter(None, map(self.checkpoint, reversed(self.steps))), None)
@@ -80,7 +81,7 @@ class Overview:
         self.age = self._try(path.name, lambda: max(0.0, time.time() - path.stat().st_mtime), None, needed=False)
         complete = self.last is not None and self.epochs is not None and self.last.epoch >= self.epochs
         stopped = self.last is not None and not self.last.scheduled
-        self.state = state.find(folder, self.status, complete=complete, left_by_a_stop=stopped)
+        self.state = state.find(folder, locked, self.status, complete=complete, left_by_a_stop=stopped)
         if self.state == "running":  # it may have written them in the meantime
             self.problems = [problem for problem in self.problems if "is missing" not in problem]
 
@@ -169,6 +170,7 @@ class Overview:
 
     def _read_results(self, path: pathlib.Path) -> Evaluation | None:
         records, problems = results.parse(path)
+        records = results.current(path, records)
         self._note(*(problem.replace(str(path), f"eval/{path.name}") for problem in problems))
         if not records:
             return None

@@ -30,20 +30,29 @@ def is_locked(folder: pathlib.Path) -> bool | None:
     return False
 
 
-def find(folder: pathlib.Path, status: dict[str, Any] | None, *, complete: bool, left_by_a_stop: bool) -> str:
+def find(
+    folder: pathlib.Path,
+    locked: bool | None,
+    status: dict[str, Any] | None,
+    *,
+    complete: bool,
+    left_by_a_stop: bool,
+) -> str:
     """Returns the state of a run: running, finished, stopped, diverged, failed, crashed or unfinished.
 
+    locked: what `is_locked` said before the status was read, so that the status of a run that was ending is its last.
     status: its status.json; None if it has none, being older than that file, or a damaged one.
     complete: whether its last checkpoint is at its last step.
     left_by_a_stop: whether its last checkpoint is a temporary one.
     """
-    locked = is_locked(folder)
     if locked:
         return "running"
     if status is None:
         return "finished" if complete else "stopped" if left_by_a_stop else "unfinished"
     if status["state"] != "running":
         return status["state"]
+    if is_locked(folder):  # it has just started
+        return "running"
     # a lock that another machine holds may not be seen here
     decided_by_lock = locked is False and status["host"] == platform.node()
     if not decided_by_lock and time.time() - status["time"] < SILENT:
