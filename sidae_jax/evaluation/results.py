@@ -47,9 +47,7 @@ def current(path: pathlib.Path, records: list[Record]) -> list[Record]:
     Those of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
     """
     checkpoints = path.parent.parent / "checkpoints"
-    return [
-        record for record in records if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()
-    ]
+    return [record for record in records if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()]
 
 
 def _lines(path: pathlib.Path) -> list[Record]:
@@ -69,7 +67,7 @@ def parse(path: pathlib.Path) -> tuple[list[Record], list[str]]:
                 raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problems.append(f"line {number} of {path} is corrupt: {type(error).__name__}: {error}")
+            problems.append(f"{path}: line {number} is corrupt: {type(error).__name__}: {error}")
     return records, problems
 
 

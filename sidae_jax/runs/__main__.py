@@ -79,7 +79,7 @@ def _run(argv: list[str]) -> int:
 
 def _list(console, folder: str | None, *, as_json: bool) -> int:
     if folder is None and not ROOT.is_dir():
-        raise UserError(f"there is no folder {ROOT.absolute()}: give the folder of the runs, python -m sidae_jax.runs DIR")
+        raise UserError(f"there is no folder {ROOT.absolute()}: give that of the runs, python -m sidae_jax.runs DIR")
     path = pathlib.Path(ROOT if folder is None else folder).expanduser()
     if not path.is_dir():
         known = nearest(folder, _COMMANDS)
@@ -106,7 +106,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="")
     as_json = {"action": "store_true", "help": "JSON instead of a table"}
     command = commands.add_parser("list", help="the runs in a folder; --json: as JSON")
-    command.add_argument("dir", nargs="?", metavar="DIR", help="a folder with runs, a sweep's, or one run (default: runs/)")
+    command.add_argument("dir", nargs="?", metavar="DIR", help="a folder with runs, or one run (default: runs/)")
     command.add_argument("--json", **as_json)
     command = commands.add_parser("show", help="all about one run; --json: as JSON")
     command.add_argument("run", metavar="RUN")

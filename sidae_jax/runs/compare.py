@@ -36,7 +36,8 @@ def _names(runs: Sequence[Overview]) -> list[str]:
     """Returns the runs' paths without what all of them begin with."""
     folders = [os.path.abspath(run.folder) for run in runs]
     common = os.path.commonpath(folders)
-    return [run.name if folder == common else os.path.relpath(folder, common) for run, folder in zip(runs, folders, strict=True)]
+    short = [os.path.relpath(folder, common) for folder in folders]
+    return [name if name != "." else run.name for run, name in zip(runs, short, strict=True)]
 
 
 def _facts(run: Overview) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _NEVER_RUNS = ("checkpoints", "eval", "report")  # the folders inside a run
 def is_run(folder: pathlib.Path) -> bool:
     """Returns whether a folder is that of a run, which may be damaged. Raises OSError if it cannot be read."""
     names = set(os.listdir(folder))
-    if names & {STATUS, "metrics.jsonl"} or "checkpoints" in names and (folder / "checkpoints").is_dir():
+    if names & {STATUS, "metrics.jsonl"} or ("checkpoints" in names and (folder / "checkpoints").is_dir()):
         return True
     if "config.json" not in names:
         return False
@@ -65,7 +65,8 @@ def one_run(text: str) -> pathlib.Path:
     except OSError as error:
         raise UserError(f"{text} cannot be read ({error.strerror}): give the folder of a run") from error
     inside, _ = find(folder)
-    hint = f"give one of the {len(inside)} in it, such as {inside[0]}" if inside else "`runs DIR` lists those of a folder"
+    one = f"give one of the {len(inside)} in it, such as"
+    hint = f"{one} {inside[0]}" if inside else "python -m sidae_jax.runs DIR lists those of a folder"
     raise UserError(f"{text} is not the folder of a run: {hint}")
 
 
@@ -82,6 +83,4 @@ def existing(text: str) -> pathlib.Path:
 
 def names(folders: list[pathlib.Path], below: pathlib.Path) -> list[str]:
     """Returns the names of runs: their paths below a folder, or for that folder itself its own name."""
-    return [
-        folder.resolve().name if folder == below else folder.relative_to(below).as_posix() for folder in folders
-    ]
+    return [folder.resolve().name if folder == below else folder.relative_to(below).as_posix() for folder in folders]

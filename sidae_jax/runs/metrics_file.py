@@ -24,7 +24,7 @@ def read(path: pathlib.Path) -> tuple[list[Record], list[str]]:
         try:
             records.append(_record(line))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problems.append(f"line {number} of {path.name} is corrupt: {describe(error)}")
+            problems.append(f"{path.name}: line {number} is corrupt: {describe(error)}")
     return records, problems
 
 

@@ -47,7 +47,7 @@ class Evaluation(NamedTuple):
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The first step with the best accuracy, and that accuracy; None if only the untrained backbone was measured."""
+        """The first step with the best accuracy, and that accuracy; None if only step 0 was measured."""
         return max(self.trained.items(), key=lambda item: (item[1], -item[0]), default=None)
 
 

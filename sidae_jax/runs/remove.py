@@ -108,4 +108,4 @@ def _confirmed(number: int) -> bool:
     try:
         return input(f"delete {runs} for good? type yes: ").strip() == "yes"
     except EOFError as error:
-        raise UserError("rm needs an answer, and nothing can be typed here: give --yes to delete without one") from error
+        raise UserError("rm needs an answer, and none can be typed here: give --yes to delete without one") from error

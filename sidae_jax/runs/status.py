@@ -1,8 +1,8 @@
 """The file by which others see what a run is doing: status.json, which only the process that trains writes.
 
 It is a JSON object: `state` ("running", or how the run ended: "finished", "stopped", "diverged" or "failed"), `message`
-(why; else null), `pid` and `host` of the process, `started` and `time` (when it was written; seconds since 1970), `step`
-(logged), `saved_step` and `total_steps` (null until they are known).
+(why; else null), `pid` and `host` of the process, `started` and `time` (when it was written; seconds since 1970),
+`step` (logged), `saved_step` and `total_steps` (null until they are known).
 """
 
 import contextlib

@@ -1,22 +1,22 @@
 """Checks everything in a run's folder that has a checksum or a form. It only reads."""
 
-import json
 import pathlib
+import sys
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax import array_cache
-from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain, pretraining, validate
+from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, pretraining, validate
 from sidae_jax.errors import UserError, one_line
-from sidae_jax.evaluation.protocols import PROTOCOLS
 from sidae_jax.runs import index
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 from sidae_jax.runs.metrics_file import figure
 from sidae_jax.runs.overview import Overview
-from sidae_jax.runs.values import describe, printable
+from sidae_jax.runs.values import printable
 from sidae_jax.runs.workdir import FORMAT
 
 
@@ -29,6 +29,14 @@ def verify(names: Sequence[str]) -> int:
       UserError: a folder is missing or holds no run.
     """
     logging.set_verbosity(logging.FATAL)  # orbax tells of damage too, at length
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        """Leaves out what threads of tensorstore print when orbax has given up a checkpoint that they still read."""
+        if str(error) != "Event loop is closed":
+            before(kind, error, traceback)
+
+    sys.excepthook = hook
     folders, unread = {}, []
     for name in names:
         top = index.existing(name)
@@ -76,7 +84,7 @@ class _Verification:
         yield from self._metrics_problems(metrics)
         yield from array_cache.damaged(self.folder / "eval" / "features")
         for aside in sorted((self.folder / "checkpoints").glob(".corrupt-*")):
-            yield f"{aside} is a corrupt checkpoint that a start of the run has set aside: delete it if you do not need it"
+            yield f"{aside} is a corrupt checkpoint that the run has set aside: delete it if you do not need it"
         if run.steps:
             yield from self._checkpoint_problems(run)
 
@@ -91,7 +99,7 @@ class _Verification:
         try:
             config = pretraining(run.config["method"], run.config["dataset"])
             with config.unlocked():
-                config.update(ConfigDict(_as_tuples(run.content["config"], config)))
+                config.update(ConfigDict(_with_tuples(run.content["config"])))
             validate(config.lock())
         except (UserError, TypeError, ValueError, KeyError, AttributeError) as error:
             yield f"{path} is not valid: {one_line(error)}"
@@ -134,3 +142,9 @@ class _Verification:
                         f"{path} was saved with another {differing[0]} ({theirs[differing[0]]}) than "
                         f"{self.folder / 'config.json'} has ({ours[differing[0]]})"
                     )
+
+
+def _with_tuples(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config that was JSON, which turns tuples into lists, with its tuples."""
+    kinds = {dict: _with_tuples, list: tuple}
+    return {key: kinds.get(type(value), lambda value: value)(value) for key, value in config.items()}
