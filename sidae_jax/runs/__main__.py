@@ -18,6 +18,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from absl import logging
+
 from sidae_jax.errors import UserError, nearest
 from sidae_jax.runs import ROOT, cells, compare, index, listing, remove, show
 from sidae_jax.runs.overview import Overview
@@ -70,11 +72,18 @@ def _run(argv: list[str]) -> int:
     elif given.command == "rm":
         return 0 if remove.remove(given.runs, yes=given.yes) else 1
     elif given.command == "verify":
-        os.environ["JAX_PLATFORMS"] = "cpu"  # an accelerator's memory is for those who train
+        _prepare_for_jax()
         from sidae_jax.runs import verify  # imports JAX
 
         return verify.verify(given.runs)
     return 0
+
+
+def _prepare_for_jax() -> None:
+    os.environ["JAX_PLATFORMS"] = "cpu"  # an accelerator's memory is for those who train
+    logging.set_verbosity(logging.FATAL)  # orbax tells of damage too, at length
+    # threads of tensorstore would print "Event loop is closed" of a damaged checkpoint that orbax has given up
+    sys.unraisablehook = lambda _: None
 
 
 def _list(console, folder: str | None, *, as_json: bool) -> int:

@@ -209,7 +209,7 @@ class Checkpoints:
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
         # Whatever orbax, tensorstore or the JSON reader raise for corrupt bytes.
         except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0].partition(" [tensorstore_spec=")[0]
             raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
         if value is None:
             raise CorruptCheckpoint(f"{self.directory / str(step)} has no {next(iter(item))}")

@@ -173,6 +173,8 @@ class Overview:
         records = results.current(path, records)
         self._note(*(problem.replace(str(path), f"eval/{path.name}") for problem in problems))
         if not records:
+            if not problems:
+                self._note(f"eval/{path.name} has no results")
             return None
         of_all = records[-1]
         on = text(of_all, "dataset") + (f" {text(of_all, 'images')}" if "images" in of_all else "")

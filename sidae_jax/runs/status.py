@@ -43,6 +43,7 @@ class StatusFile:
         self.saved_step: int | None = None
         self.total_steps: int | None = None
         self.diverged: str | None = None
+        self._started: float | None = None  # also where another process writes the file
 
     def __enter__(self) -> "StatusFile":
         self._before = None
@@ -62,6 +63,13 @@ class StatusFile:
             self._put_back()  # a start that was refused has changed nothing
         else:
             self._write(*self._outcome(error))
+
+    def opened(self, step: int, total_steps: int) -> None:
+        """Notes that the run has opened its checkpoints, that the newest is of `step`, and which step is the last."""
+        self.step = self.saved_step = step
+        self.total_steps = total_steps
+        if self._started is not None:
+            self._write("running")
 
     def _beat(self) -> None:
         while not self._over.wait(_EVERY):

@@ -1,12 +1,9 @@
 """Checks everything in a run's folder that has a checksum or a form. It only reads."""
 
 import pathlib
-import sys
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax import array_cache
@@ -28,15 +25,6 @@ def verify(names: Sequence[str]) -> int:
     Raises:
       UserError: a folder is missing or holds no run.
     """
-    logging.set_verbosity(logging.FATAL)  # orbax tells of damage too, at length
-    before = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        """Leaves out what threads of tensorstore print when orbax has given up a checkpoint that they still read."""
-        if str(error) != "Event loop is closed":
-            before(kind, error, traceback)
-
-    sys.excepthook = hook
     folders, unread = {}, []
     for name in names:
         top = index.existing(name)
@@ -81,7 +69,7 @@ class _Verification:
             if not problem.startswith("checkpoints/"):  # what orbax says is reported below
                 yield f"{self.folder}/{problem}"
         yield from self._config_problems(run)
-        yield from self._metrics_problems(metrics)
+        yield from self._metrics_problems(run, metrics)
         yield from array_cache.damaged(self.folder / "eval" / "features")
         for aside in sorted((self.folder / "checkpoints").glob(".corrupt-*")):
             yield f"{aside} is a corrupt checkpoint that the run has set aside: delete it if you do not need it"
@@ -104,7 +92,7 @@ class _Verification:
         except (UserError, TypeError, ValueError, KeyError, AttributeError) as error:
             yield f"{path} is not valid: {one_line(error)}"
 
-    def _metrics_problems(self, metrics: Sequence[dict[str, Any]]) -> Iterator[str]:
+    def _metrics_problems(self, run: Overview, metrics: Sequence[dict[str, Any]]) -> Iterator[str]:
         path = self.folder / "metrics.jsonl"
         before = -1
         for number, record in enumerate(metrics, start=1):
@@ -114,6 +102,10 @@ class _Verification:
             missing = [key for key in ("epoch", "loss") if figure(record, key) is None]
             if missing:
                 yield f"{path}: the record of step {record['step']} has no number as its {missing[0]}"
+        # a checkpoint is saved after the lines before it
+        log_every = run.config.get("log_every")
+        if isinstance(log_every, int) and run.last is not None and before + log_every <= run.last.step:
+            yield f"{path} ends before step {run.last.step}, whose checkpoint is there: lines are missing"
 
     def _checkpoint_problems(self, run: Overview) -> Iterator[str]:
         ours = {key: value for key, value in run.config.items() if key not in (*FREE_KEYS, *PLACE_KEYS)}

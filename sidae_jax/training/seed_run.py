@@ -75,9 +75,7 @@ class SeedRun:
         self._initial, self._warm_start = initial, warm_start
         self._newest = self.checkpoints.newest_intact(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
-        status = self.workdir.status
-        status.step = status.saved_step = self._on_disk
-        status.total_steps = self.config.epochs * self.steps_per_epoch
+        self.workdir.status.opened(self._on_disk, self.config.epochs * self.steps_per_epoch)
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
 
