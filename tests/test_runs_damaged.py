@@ -1,0 +1,289 @@
+"""Damaged and hostile runs are lines, not ends; verify finds what is wrong; a user's mistakes are one sentence."""
+
+import json
+import os
+import pathlib
+import pty
+import subprocess
+import sys
+
+import pytest
+from report_files import write_config, write_results
+from saved_runs import flip_a_bit, save, state_arrays, trained_arrays
+from test_runs_states import ENVIRONMENT, listed, runs
+
+from sidae_jax.config import pretraining
+from sidae_jax.runs import braille, metrics_file
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
+HOSTILE = "[red]x[/red]\x1b[2J\nb\u202e:smile:"
+
+
+def write_run(folder, name="run", steps=(20, 40)):
+    run = folder / "runs" / name
+    write_config(run, "simsiam", "digits", width=4, d_hid=32, seed=3)
+    content = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(content | {"format": 2, "data_sha256": "a" * 64}))
+    made_by = pretraining(
+        "simsiam", "digits", **{k: v for k, v in content["config"].items() if k in CONFIG and k != "views"}
+    )
+    made_by.views.update({k: tuple(v) if isinstance(v, list) else v for k, v in content["config"]["views"].items()})
+    save(run, {step: trained_arrays(step) for step in steps}, made_by)
+    lines = [{"step": step, "epoch": step / 2, "loss": 1 / step, "feature_std": 0.9} for step in range(10, 41, 10)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_results(run, [0.2, 0.4, 0.6], dataset="digits", seed=0)
+    return run
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("intact")
+    write_run(folder)
+    return folder
+
+
+def copied(intact, tmp_path):
+    subprocess.run(["cp", "-r", str(intact / "runs"), str(tmp_path)], check=True)
+    return tmp_path / "runs" / "run"
+
+
+def data_file(run, step):
+    return max((run / "checkpoints" / str(step) / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+
+
+def test_an_intact_run_is_verified(intact):
+    done = runs(intact, "verify", "run")
+    number = 2 * len(state_arrays())
+    assert (done.stdout, done.stderr, done.returncode) == (f"2 checkpoints, {number} arrays intact\n", "", 0)
+
+
+DAMAGE = {
+    "a bit of an array": (lambda run: flip_a_bit(data_file(run, 20)), "runs/run/checkpoints/20"),
+    "a file of arrays": (lambda run: data_file(run, 40).unlink(), "runs/run/checkpoints/40"),
+    "metadata": (lambda run: flip_a_bit(run / "checkpoints/40/metadata/metadata"), "runs/run/checkpoints/40"),
+    "a checkpoint in another's place": (
+        lambda run: ((run / "checkpoints/40").rename(run / "x"), (run / "checkpoints/20").rename(run / "checkpoints/40")),
+        "runs/run/checkpoints/40 is the checkpoint of step 20",
+    ),
+    "config.json": (lambda run: (run / "config.json").write_text("{"), "runs/run/config.json cannot be read"),
+    "a value in config.json": (
+        lambda run: edit(run / "config.json", '"momentum": 0.9', '"momentum": 9.0'),
+        "runs/run/config.json is not valid: config.momentum=9.0",
+    ),
+    "another setting": (
+        lambda run: edit(run / "config.json", '"lr": 0.03', '"lr": 0.02'),
+        "runs/run/checkpoints/20 was saved with another lr (0.03) than",
+    ),
+    "a line of metrics": (
+        lambda run: edit(run / "metrics.jsonl", '{"step": 20', '{"step": x'),
+        "runs/run/metrics.jsonl: line 2 is corrupt",
+    ),
+    "lost lines of metrics": (lambda run: (run / "metrics.jsonl").write_text(""), "runs/run/metrics.jsonl"),
+    "a result": (lambda run: edit(run / "eval/probe.jsonl", '0.4', '4'), "runs/run/eval/probe.jsonl"),
+    "status.json": (lambda run: (run / "status.json").write_text('{"state": 3}'), "runs/run/status.json cannot be read"),
+}  # fmt: skip
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_verify_names_the_file_that_is_damaged(intact, tmp_path, name):
+    damage, says = DAMAGE[name]
+    run = copied(intact, tmp_path)
+    damage(run)
+    before = {path: path.is_dir() or path.read_bytes() for path in run.rglob("*")}
+    done = runs(tmp_path, "verify", "run")
+    assert (done.returncode, done.stderr) == (1, "")
+    *problems, last = done.stdout.splitlines()
+    assert any(says in problem for problem in problems), done.stdout
+    assert last.endswith(f"; {len(problems)} problems")
+    assert before == {path: path.is_dir() or path.read_bytes() for path in run.rglob("*")}
+    assert "run" in listed(tmp_path)
+
+
+def damaged_runs(folder):
+    """Writes one run for each kind of damage, and returns their names."""
+    root = folder / "runs"
+    files = {
+        "broken": {"config.json": "{", "metrics.jsonl": "{"},
+        "missing": {"metrics.jsonl": ""},
+        "deep": {"config.json": "[" * 100_000, "status.json": "[" * 100_000, "metrics.jsonl": "[" * 100_000 + "\n"},
+        "other": {"config.json": '{"config": {"method": [], "dataset": 3}}', "metrics.jsonl": '{"step": "x"}\n'},
+        "nan": {"metrics.jsonl": '{"step": 3, "epoch": NaN, "loss": NaN}\n{"step": 4, "epoch": 1e999, "loss": 1e308}\n'},
+        "huge": {"metrics.jsonl": '{"step": 3, "epoch": 1, "loss": 1' + "0" * 400 + ', "eta_seconds": Infinity}\n'},
+        "bytes": {"config.json": b"\xff\xfe", "status.json": b"\xff", "metrics.jsonl": b"\xff\n\x00\n"},
+        HOSTILE: {"config.json": json.dumps({"config": {"method": HOSTILE, "dataset": HOSTILE, "train_split": HOSTILE, "epochs": 1}})},
+    }  # fmt: skip
+    for name, contents in files.items():
+        (root / name).mkdir(parents=True)
+        for file, content in contents.items():
+            (root / name / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    for file in ("config.json", "metrics.jsonl", "status.json", "eval"):
+        (root / "folders" / file).mkdir(parents=True)
+    (root / "pipes").mkdir()
+    for file in ("config.json", "metrics.jsonl", "status.json", ".lock"):
+        os.mkfifo(root / "pipes" / file)
+    (root / "loop").mkdir()
+    (root / "loop" / "metrics.jsonl").symlink_to("metrics.jsonl")
+    (root / "loop" / "up").symlink_to("..")
+    (root / "not utf-8 \udcff" / "checkpoints" / "7").mkdir(parents=True)
+    return [*files, "folders", "pipes", "loop", "not utf-8 \udcff"]
+
+
+def test_damaged_runs_are_lines_for_every_command(tmp_path):
+    names = damaged_runs(tmp_path)
+    write_run(tmp_path, "whole", steps=(20,))
+    done = runs(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not set(done.stdout) & {"\x1b", "\u202e"}
+    assert "[red]x[/red]\\x1b[2J\\nb\\u202e:smile:" in done.stdout
+    found = listed(tmp_path)
+    assert {name.encode("utf-8", "surrogateescape").decode(errors="replace") for name in found} >= {"whole", "pipes"}
+    assert len(found) == len(names) + 1
+    assert found["whole"]["problems"] == []
+    for name in ("broken", "missing", "deep", "other", "bytes", "folders", "pipes", "loop"):
+        assert found[name]["problems"], name
+    for name in names:
+        for arguments in (["show", f"runs/{name}"], ["show", f"runs/{name}", "--json"]):
+            done = runs(tmp_path, *arguments)
+            assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    done = runs(tmp_path, "compare", *(f"runs/{name}" for name in names))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    done = runs(tmp_path, "verify", "runs")
+    assert (done.returncode, done.stderr) == (1, ""), done.stderr
+    assert "runs/pipes/config.json cannot be read" in done.stdout
+
+
+MISTAKES = {
+    "none": "there is no folder .*/runs: give that of the runs, .*",
+    "shw": r"shw does not exist or is no folder: did you mean the command show\?",
+    "show": "the following arguments are required: RUN: .* --help lists the commands",
+    "show nowhere": "nowhere does not exist or is no folder: give the folder of a run, such as .*",
+    "show .": ". is not the folder of a run: .*",
+    "compare run": "run does not exist .*",
+    "rm /proc --yes": "/proc .*",
+    "verify .": ". is not the folder of a run: .*",
+    "list --jsn": "unrecognized arguments: --jsn: .*",
+    "rm --yse x": "unrecognized arguments: --yse: .*",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_answered_with_one_sentence(tmp_path, command):
+    import re
+
+    done = runs(tmp_path, *([] if command == "none" else command.split()))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(f"error: {MISTAKES[command]}\n", done.stderr), done.stderr
+
+
+def test_help_shows_every_command():
+    done = runs(ROOT, "--help")
+    assert done.returncode == 0
+    for command in ("[DIR]", "show RUN", "compare RUN RUN", "rm RUN", "verify RUN", "--yes", "--json"):
+        assert command in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(intact):
+    command = f"{sys.executable} -m sidae_jax.runs show run | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=intact, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+
+
+def answer(folder, text, *arguments):
+    """What the program prints in a terminal in which the text is typed."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "sidae_jax.runs", "rm", *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdin=follower, stdout=subprocess.PIPE, text=True)
+    os.write(leader, text.encode())
+    out, _ = process.communicate(timeout=60)
+    os.close(leader)
+    os.close(follower)
+    return process.returncode, out
+
+
+def test_rm_asks_and_deletes_nothing_else(intact, tmp_path):
+    run = copied(intact, tmp_path)
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x" * 5000)
+    (run / "eval" / "mine").symlink_to(tmp_path / "mine")
+    (run / "eval" / "thesis.tex").symlink_to(tmp_path / "mine" / "thesis.tex")
+    code, out = answer(tmp_path, "y\n", "run")
+    assert (code, run.exists()) == (1, True)
+    assert out.endswith("nothing is deleted\n")
+    size = sum(path.lstat().st_size for path in run.rglob("*") if path.is_symlink() or not path.is_dir())
+    number = sum(path.is_symlink() or not path.is_dir() for path in run.rglob("*"))
+    assert f"runs/run: {number} files, {size / 1000:.3g} kB\n" in out
+    done = runs(tmp_path, "rm", "run")
+    assert (done.returncode, run.exists()) == (2, True)
+    assert "give --yes" in done.stderr
+    code, out = answer(tmp_path, "yes\n", "run", "runs/run/")
+    assert (code, run.exists()) == (0, False), out
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "x" * 5000
+    assert (tmp_path / "runs" / "other").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("runs", "runs holds other runs, such as runs/"),
+        (".", ". holds other runs, such as runs/"),
+        ("runs/run/checkpoints", "runs/run/checkpoints has no config.json, so it is no run, or a damaged one"),
+        ("link", "link is a link, which rm does not follow: give "),
+        ("outer", "outer holds other runs, such as runs/outer/inner"),
+        ("half", "half has no checkpoints, so it is no run, or a damaged one: delete it by hand"),
+    ],
+)
+def test_rm_refuses_what_is_no_run_and_then_deletes_nothing(intact, tmp_path, name, says):
+    run = copied(intact, tmp_path)
+    root = tmp_path / "runs"
+    (root / "link").symlink_to(run)
+    subprocess.run(["cp", "-r", str(run), str(root / "outer")], check=True)
+    subprocess.run(["cp", "-r", str(run), str(root / "outer" / "inner")], check=True)
+    write_config(root / "half", "simsiam", "digits")
+    before = sorted(tmp_path.rglob("*"))
+    done = runs(tmp_path, "rm", "run", name, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {says}")
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plot_has_its_points_where_they_belong():
+    lines = braille.plot([0, 1], [0, 1], (0, 1), (0, 1), width=14, height=2)
+    # 4 characters of 2 x 4 points: a straight line from the lower left to the upper right corner
+    points = {
+        (2 * column + dx, 4 * row + dy)
+        for row, line in enumerate(lines[:2])
+        for column, character in enumerate(line[10:])
+        for (dx, dy), bit in zip(
+            [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)], range(8), strict=True
+        )
+        if character != " " and (ord(character) - 0x2800) >> bit & 1
+    }
+    assert points == {(i, 7 - i) for i in range(8)}
+    assert lines[0].startswith("        1┤")
+    assert lines[1].startswith("        0┤")
+    gap = braille.plot([0, 1, 2], [0, float("nan"), 1], (0, 2), (0, 1), width=14, height=2)
+    assert sum(character > "⠀" for line in gap[:2] for character in line[10:]) == 2  # nothing between them
+
+
+def test_the_newest_record_with_a_key_is_found_from_the_end(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 1, "knn": 0.5}\n{"step": 2, "knn": 0.25}\n{"step": 3, "loss": "knn"}\nnull "knn"\n{"step": 4, "knn": 1'
+    )
+    assert metrics_file.newest(path, "knn") == {"step": 2, "knn": 0.25}
+    assert metrics_file.newest(path, "step") == {"step": 3, "loss": "knn"}
+    assert metrics_file.newest(path, "lr") == {}
+    records, problems = metrics_file.read(path)
+    assert [record["step"] for record in records] == [1, 2, 3]
+    assert [problem.partition(":")[2].partition(" is")[0] for problem in problems] == [" line 4"]
