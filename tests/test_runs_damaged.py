@@ -4,32 +4,29 @@ import json
 import os
 import pathlib
 import pty
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 from report_files import write_config, write_results
-from saved_runs import flip_a_bit, save, state_arrays, trained_arrays
+from saved_runs import PRETRAINING, flip_a_bit, save, state_arrays, trained_arrays
 from test_runs_states import ENVIRONMENT, listed, runs
 
-from sidae_jax.config import pretraining
+from sidae_jax.config import plain
 from sidae_jax.runs import braille, metrics_file
+from sidae_jax.runs.workdir import FORMAT
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIG = pretraining("simsiam", "digits", width=4, d_hid=32, seed=3)
 HOSTILE = "[red]x[/red]\x1b[2J\nb\u202e:smile:"
 
 
 def write_run(folder, name="run", steps=(20, 40)):
     run = folder / "runs" / name
-    write_config(run, "simsiam", "digits", width=4, d_hid=32, seed=3)
-    content = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(content | {"format": 2, "data_sha256": "a" * 64}))
-    made_by = pretraining(
-        "simsiam", "digits", **{k: v for k, v in content["config"].items() if k in CONFIG and k != "views"}
-    )
-    made_by.views.update({k: tuple(v) if isinstance(v, list) else v for k, v in content["config"]["views"].items()})
-    save(run, {step: trained_arrays(step) for step in steps}, made_by)
+    save(run, {step: trained_arrays(step) for step in steps})
+    content = {"format": FORMAT, "config": plain(PRETRAINING), "data_sha256": "a" * 64}
+    (run / "config.json").write_text(json.dumps(content))
     lines = [{"step": step, "epoch": step / 2, "loss": 1 / step, "feature_std": 0.9} for step in range(10, 41, 10)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_results(run, [0.2, 0.4, 0.6], dataset="digits", seed=0)
@@ -63,7 +60,7 @@ DAMAGE = {
     "a file of arrays": (lambda run: data_file(run, 40).unlink(), "runs/run/checkpoints/40"),
     "metadata": (lambda run: flip_a_bit(run / "checkpoints/40/metadata/metadata"), "runs/run/checkpoints/40"),
     "a checkpoint in another's place": (
-        lambda run: ((run / "checkpoints/40").rename(run / "x"), (run / "checkpoints/20").rename(run / "checkpoints/40")),
+        lambda run: in_place_of(run / "checkpoints" / "20", run / "checkpoints" / "40"),
         "runs/run/checkpoints/40 is the checkpoint of step 20",
     ),
     "config.json": (lambda run: (run / "config.json").write_text("{"), "runs/run/config.json cannot be read"),
@@ -80,9 +77,14 @@ DAMAGE = {
         "runs/run/metrics.jsonl: line 2 is corrupt",
     ),
     "lost lines of metrics": (lambda run: (run / "metrics.jsonl").write_text(""), "runs/run/metrics.jsonl"),
-    "a result": (lambda run: edit(run / "eval/probe.jsonl", '0.4', '4'), "runs/run/eval/probe.jsonl"),
-    "status.json": (lambda run: (run / "status.json").write_text('{"state": 3}'), "runs/run/status.json cannot be read"),
-}  # fmt: skip
+    "a result": (lambda run: edit(run / "eval/probe.jsonl", "0.4", "4"), "runs/run/eval/probe.jsonl"),
+    "status.json": (lambda run: (run / "status.json").write_text("{}"), "runs/run/status.json cannot be read"),
+}
+
+
+def in_place_of(one, other):
+    shutil.rmtree(other)
+    one.rename(other)
 
 
 def edit(path, old, new):
@@ -109,16 +111,17 @@ def test_verify_names_the_file_that_is_damaged(intact, tmp_path, name):
 def damaged_runs(folder):
     """Writes one run for each kind of damage, and returns their names."""
     root = folder / "runs"
+    hostile = {"method": HOSTILE, "dataset": HOSTILE, "train_split": HOSTILE, "epochs": 1}
     files = {
         "broken": {"config.json": "{", "metrics.jsonl": "{"},
         "missing": {"metrics.jsonl": ""},
         "deep": {"config.json": "[" * 100_000, "status.json": "[" * 100_000, "metrics.jsonl": "[" * 100_000 + "\n"},
         "other": {"config.json": '{"config": {"method": [], "dataset": 3}}', "metrics.jsonl": '{"step": "x"}\n'},
-        "nan": {"metrics.jsonl": '{"step": 3, "epoch": NaN, "loss": NaN}\n{"step": 4, "epoch": 1e999, "loss": 1e308}\n'},
+        "nan": {"metrics.jsonl": '{"step": 3, "epoch": NaN, "loss": NaN}\n{"step": 4, "epoch": 1e999, "loss": 1}\n'},
         "huge": {"metrics.jsonl": '{"step": 3, "epoch": 1, "loss": 1' + "0" * 400 + ', "eta_seconds": Infinity}\n'},
         "bytes": {"config.json": b"\xff\xfe", "status.json": b"\xff", "metrics.jsonl": b"\xff\n\x00\n"},
-        HOSTILE: {"config.json": json.dumps({"config": {"method": HOSTILE, "dataset": HOSTILE, "train_split": HOSTILE, "epochs": 1}})},
-    }  # fmt: skip
+        HOSTILE: {"config.json": json.dumps({"config": hostile})},
+    }
     for name, contents in files.items():
         (root / name).mkdir(parents=True)
         for file, content in contents.items():
@@ -165,8 +168,8 @@ MISTAKES = {
     "show": "the following arguments are required: RUN: .* --help lists the commands",
     "show nowhere": "nowhere does not exist or is no folder: give the folder of a run, such as .*",
     "show .": ". is not the folder of a run: .*",
-    "compare run": "run does not exist .*",
-    "rm /proc --yes": "/proc .*",
+    "compare run": "compare needs two runs or more: give another RUN",
+    "rm /proc --yes": "/proc has no config.json, so it is no run.*",
     "verify .": ". is not the folder of a run: .*",
     "list --jsn": "unrecognized arguments: --jsn: .*",
     "rm --yse x": "unrecognized arguments: --yse: .*",
@@ -175,8 +178,6 @@ MISTAKES = {
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_answered_with_one_sentence(tmp_path, command):
-    import re
-
     done = runs(tmp_path, *([] if command == "none" else command.split()))
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"error: {MISTAKES[command]}\n", done.stderr), done.stderr
@@ -234,12 +235,12 @@ def test_rm_asks_and_deletes_nothing_else(intact, tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("runs", "runs holds other runs, such as runs/"),
-        (".", ". holds other runs, such as runs/"),
+        ("runs", "runs has no config.json, so it is no run"),
+        (".", ". has no config.json, so it is no run"),
         ("runs/run/checkpoints", "runs/run/checkpoints has no config.json, so it is no run, or a damaged one"),
         ("link", "link is a link, which rm does not follow: give "),
         ("outer", "outer holds other runs, such as runs/outer/inner"),
-        ("half", "half has no checkpoints, so it is no run, or a damaged one: delete it by hand"),
+        ("half", "half has no checkpoints, so it is no run, or a damaged one: "),
     ],
 )
 def test_rm_refuses_what_is_no_run_and_then_deletes_nothing(intact, tmp_path, name, says):
@@ -258,7 +259,7 @@ def test_rm_refuses_what_is_no_run_and_then_deletes_nothing(intact, tmp_path, na
 
 
 def test_a_plot_has_its_points_where_they_belong():
-    lines = braille.plot([0, 1], [0, 1], (0, 1), (0, 1), width=14, height=2)
+    lines = braille.plot([0.0, 1.0], [0.0, 1.0], (0.0, 1.0), (0.0, 1.0), width=14, height=2)
     # 4 characters of 2 x 4 points: a straight line from the lower left to the upper right corner
     points = {
         (2 * column + dx, 4 * row + dy)
@@ -272,14 +273,15 @@ def test_a_plot_has_its_points_where_they_belong():
     assert points == {(i, 7 - i) for i in range(8)}
     assert lines[0].startswith("        1┤")
     assert lines[1].startswith("        0┤")
-    gap = braille.plot([0, 1, 2], [0, float("nan"), 1], (0, 2), (0, 1), width=14, height=2)
+    gap = braille.plot([0.0, 1.0, 2.0], [0.0, float("nan"), 1.0], (0.0, 2.0), (0.0, 1.0), width=14, height=2)
     assert sum(character > "⠀" for line in gap[:2] for character in line[10:]) == 2  # nothing between them
 
 
 def test_the_newest_record_with_a_key_is_found_from_the_end(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(
-        '{"step": 1, "knn": 0.5}\n{"step": 2, "knn": 0.25}\n{"step": 3, "loss": "knn"}\nnull "knn"\n{"step": 4, "knn": 1'
+        '{"step": 1, "knn": 0.5}\n{"step": 2, "knn": 0.25}\n{"step": 3, "loss": "knn"}\nnull "knn"\n'
+        '{"step": 4, "knn": 1'
     )
     assert metrics_file.newest(path, "knn") == {"step": 2, "knn": 0.25}
     assert metrics_file.newest(path, "step") == {"step": 3, "loss": "knn"}

@@ -51,15 +51,17 @@ def _checked(name: str) -> pathlib.Path:
     folder = index.existing(name)
     if folder.is_symlink():
         raise UserError(f"{name} is a link, which rm does not follow: give {folder.resolve()}, and delete the link")
+    for part, is_there in (("config.json", pathlib.Path.is_file), ("checkpoints", pathlib.Path.is_dir)):
+        if not is_there(folder / part):
+            raise UserError(
+                f"{name} has no {part}, so it is no run, or a damaged one: give the folder of a run, or delete a damaged one by hand"
+            )
     others, unread = index.find(folder)
     others = [other for other in others if other != folder]
     if unread:
         raise UserError(f"{unread[0]}: give yourself the rights, or delete {name} by hand")
     if others:
         raise UserError(f"{name} holds other runs, such as {others[0]}: give those to delete, one by one")
-    for part, is_there in (("config.json", pathlib.Path.is_file), ("checkpoints", pathlib.Path.is_dir)):
-        if not is_there(folder / part):
-            raise UserError(f"{name} has no {part}, so it is no run, or a damaged one: delete it by hand")
     if Overview(folder, name).state == "running":
         raise UserError(f"{name} is running: stop it first")
     return folder
