@@ -56,29 +56,29 @@ def test_an_intact_run_is_verified(intact):
 
 
 DAMAGE = {
-    "a bit of an array": (lambda run: flip_a_bit(data_file(run, 20)), "runs/run/checkpoints/20"),
-    "a file of arrays": (lambda run: data_file(run, 40).unlink(), "runs/run/checkpoints/40"),
-    "metadata": (lambda run: flip_a_bit(run / "checkpoints/40/metadata/metadata"), "runs/run/checkpoints/40"),
+    "a bit of an array": (lambda run: flip_in_the_middle(data_file(run, 20)), "checkpoints/20"),
+    "a file of arrays": (lambda run: data_file(run, 40).unlink(), "checkpoints/40"),
+    "metadata": (lambda run: flip_a_bit(run / "checkpoints/40/metadata/metadata"), "checkpoints/40"),
     "a checkpoint in another's place": (
         lambda run: in_place_of(run / "checkpoints" / "20", run / "checkpoints" / "40"),
-        "runs/run/checkpoints/40 is the checkpoint of step 20",
+        "checkpoints/40 is the checkpoint of step 20",
     ),
-    "config.json": (lambda run: (run / "config.json").write_text("{"), "runs/run/config.json cannot be read"),
+    "config.json": (lambda run: (run / "config.json").write_text("{"), "config.json cannot be read"),
     "a value in config.json": (
         lambda run: edit(run / "config.json", '"momentum": 0.9', '"momentum": 9.0'),
-        "runs/run/config.json is not valid: config.momentum=9.0",
+        "config.json is not valid: config.momentum=9.0",
     ),
     "another setting": (
         lambda run: edit(run / "config.json", '"lr": 0.03', '"lr": 0.02'),
-        "runs/run/checkpoints/20 was saved with another lr (0.03) than",
+        "checkpoints/20 was saved with another lr (0.03) than",
     ),
     "a line of metrics": (
         lambda run: edit(run / "metrics.jsonl", '{"step": 20', '{"step": x'),
-        "runs/run/metrics.jsonl: line 2 is corrupt",
+        "metrics.jsonl: line 2 is corrupt",
     ),
-    "lost lines of metrics": (lambda run: (run / "metrics.jsonl").write_text(""), "runs/run/metrics.jsonl"),
-    "a result": (lambda run: edit(run / "eval/probe.jsonl", "0.4", "4"), "runs/run/eval/probe.jsonl"),
-    "status.json": (lambda run: (run / "status.json").write_text("{}"), "runs/run/status.json cannot be read"),
+    "lost lines of metrics": (lambda run: (run / "metrics.jsonl").write_text(""), "metrics.jsonl ends before step 40"),
+    "a result": (lambda run: edit(run / "eval/probe.jsonl", "0.4", "4"), "eval/probe.jsonl"),
+    "status.json": (lambda run: (run / "status.json").write_text("{}"), "status.json cannot be read"),
 }
 
 
@@ -93,19 +93,35 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-@pytest.mark.parametrize("name", DAMAGE)
-def test_verify_names_the_file_that_is_damaged(intact, tmp_path, name):
-    damage, says = DAMAGE[name]
-    run = copied(intact, tmp_path)
-    damage(run)
-    before = {path: path.is_dir() or path.read_bytes() for path in run.rglob("*")}
-    done = runs(tmp_path, "verify", "run")
+def flip_in_the_middle(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def content_of(folder):
+    return {path: path.is_dir() or path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def verified(intact, tmp_path_factory):
+    """The lines that verify prints of a folder with a run for each damage; one process, since it imports JAX."""
+    folder = tmp_path_factory.mktemp("verified")
+    for name, (damage, _) in DAMAGE.items():
+        damage(shutil.copytree(intact / "runs" / "run", folder / "runs" / name))
+    before = content_of(folder)
+    done = runs(folder, "verify", "runs")
     assert (done.returncode, done.stderr) == (1, "")
-    *problems, last = done.stdout.splitlines()
-    assert any(says in problem for problem in problems), done.stdout
-    assert last.endswith(f"; {len(problems)} problems")
-    assert before == {path: path.is_dir() or path.read_bytes() for path in run.rglob("*")}
-    assert "run" in listed(tmp_path)
+    assert content_of(folder) == before
+    assert set(listed(folder)) == set(DAMAGE)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_verify_names_the_file_that_is_damaged(verified, name):
+    *problems, last = verified
+    assert [line for line in problems if f"/{name}/{DAMAGE[name][1]}" in f"/{line}"], problems
+    assert last.endswith(f" in {len(DAMAGE)} runs; {len(problems)} problems")
 
 
 def damaged_runs(folder):

@@ -23,7 +23,7 @@ def console() -> rich.console.Console:
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="replace")  # a terminal without the characters of tables and curves
     found = rich.console.Console(highlight=False, markup=False, emoji=False)
-    return found if found.is_terminal else rich.console.Console(highlight=False, markup=False, emoji=False, width=200)
+    return found if found.is_terminal else rich.console.Console(highlight=False, markup=False, emoji=False, width=1000)
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> rich.table.Table:

@@ -12,6 +12,7 @@ KEYS = ("loss", "feature_std", "knn")
 _WIDTH = 60  # of a curve alone
 _LEAST = 30  # of one beside others
 _HEIGHT = 8
+_MOST = 160  # of all that are beside each other
 
 
 def show(console: rich.console.Console, names: Sequence[str], metrics: Sequence[Sequence[Record]]) -> None:
@@ -22,8 +23,9 @@ def show(console: rich.console.Console, names: Sequence[str], metrics: Sequence[
         y = braille.limits([value for _, values in found for value in values])
         if x is None or y is None:
             continue
-        beside = max(1, min(len(names), console.width // _LEAST))
-        width = min(_WIDTH, console.width // beside - 2)
+        total = min(console.width, _MOST)
+        beside = max(1, min(len(names), total // _LEAST))
+        width = min(_WIDTH, total // beside - 2)
         for start in range(0, len(names), beside):
             some = list(zip(names, found, strict=True))[start : start + beside]
             plots = [braille.plot(epochs, values, x, y, width, _HEIGHT) for _, (epochs, values) in some]

@@ -40,7 +40,7 @@ def find(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
             seen.add((stat.st_dev, stat.st_ino))
             if is_run(path):
                 found.append(path)
-            inside = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+            inside = sorted(entry.name for entry in os.scandir(path) if _is_folder(entry))
         except OSError as error:
             problems.append(f"{path} cannot be read: {error.strerror}")
             return
@@ -50,6 +50,13 @@ def find(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
 
     visit(folder)
     return found, problems
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def one_run(text: str) -> pathlib.Path:

@@ -54,7 +54,7 @@ def _checked(name: str) -> pathlib.Path:
     for part, is_there in (("config.json", pathlib.Path.is_file), ("checkpoints", pathlib.Path.is_dir)):
         if not is_there(folder / part):
             raise UserError(
-                f"{name} has no {part}, so it is no run, or a damaged one: give the folder of a run, or delete a damaged one by hand"
+                f"{name} has no {part}, so it is no run, or a damaged one: give a run, or delete a damaged one by hand"
             )
     others, unread = index.find(folder)
     others = [other for other in others if other != folder]
@@ -89,8 +89,8 @@ def _locked(folder: pathlib.Path, name: str):
 def _content(folder: pathlib.Path) -> tuple[int, int]:
     """Returns the number of files in a folder and their bytes; a link counts as a file, and is not followed."""
     files = size = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
+    for path, folders, names in os.walk(folder):
+        for name in (*names, *(name for name in folders if os.path.islink(os.path.join(path, name)))):
             with contextlib.suppress(OSError):  # it is gone
                 size += os.lstat(os.path.join(path, name)).st_size
                 files += 1
