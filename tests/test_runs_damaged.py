@@ -16,6 +16,7 @@ from test_runs_states import ENVIRONMENT, listed, runs
 
 from sidae_jax.config import plain
 from sidae_jax.runs import braille, metrics_file
+from sidae_jax.runs.__main__ import main
 from sidae_jax.runs.workdir import FORMAT
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -142,7 +143,7 @@ def damaged_runs(folder):
         (root / name).mkdir(parents=True)
         for file, content in contents.items():
             (root / name / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    for file in ("config.json", "metrics.jsonl", "status.json", "eval"):
+    for file in ("checkpoints", "config.json", "metrics.jsonl", "status.json", "eval"):
         (root / "folders" / file).mkdir(parents=True)
     (root / "pipes").mkdir()
     for file in ("config.json", "metrics.jsonl", "status.json", ".lock"):
@@ -154,7 +155,7 @@ def damaged_runs(folder):
     return [*files, "folders", "pipes", "loop", "not utf-8 \udcff"]
 
 
-def test_damaged_runs_are_lines_for_every_command(tmp_path):
+def test_damaged_runs_are_lines_for_every_command(tmp_path, monkeypatch, capsys):
     names = damaged_runs(tmp_path)
     write_run(tmp_path, "whole", steps=(20,))
     done = runs(tmp_path)
@@ -167,10 +168,12 @@ def test_damaged_runs_are_lines_for_every_command(tmp_path):
     assert found["whole"]["problems"] == []
     for name in ("broken", "missing", "deep", "other", "bytes", "folders", "pipes", "loop"):
         assert found[name]["problems"], name
-    for name in names:
-        for arguments in (["show", f"runs/{name}"], ["show", f"runs/{name}", "--json"]):
-            done = runs(tmp_path, *arguments)
-            assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    monkeypatch.chdir(tmp_path)
+    for arguments in [["show", f"runs/{name}", *as_json] for name in names for as_json in ([], ["--json"])]:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0, arguments
+        assert not set(capsys.readouterr().out) & {"\x1b", "\u202e"}
     done = runs(tmp_path, "compare", *(f"runs/{name}" for name in names))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     done = runs(tmp_path, "verify", "runs")

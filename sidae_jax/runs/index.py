@@ -15,7 +15,9 @@ _NEVER_RUNS = ("checkpoints", "eval", "report")  # the folders inside a run
 def is_run(folder: pathlib.Path) -> bool:
     """Returns whether a folder is that of a run, which may be damaged. Raises OSError if it cannot be read."""
     names = set(os.listdir(folder))
-    if names & {STATUS, "metrics.jsonl"} or ("checkpoints" in names and (folder / "checkpoints").is_dir()):
+    if any(name in names and not (folder / name).is_dir() for name in (STATUS, "metrics.jsonl")):
+        return True
+    if "checkpoints" in names and (folder / "checkpoints").is_dir():
         return True
     if "config.json" not in names:
         return False
