@@ -114,7 +114,8 @@ runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    "module", [MAIN, "sidae_jax.sweep", "sidae_jax.report", EVALUATE, "sidae_jax.pictures", "sidae_jax.export"]
+    "module",
+    [MAIN, "sidae_jax.sweep", "sidae_jax.report", EVALUATE, "sidae_jax.pictures", "sidae_jax.export", "sidae_jax.runs"],
 )
 def test_ctrl_c_during_the_imports_is_answered_in_one_line(module):
     # where the tests run in the background they inherit that it is ignored, and would hand that on

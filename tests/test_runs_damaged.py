@@ -2,36 +2,18 @@
 
 import json
 import os
-import pathlib
-import pty
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
-from report_files import write_config, write_results
-from saved_runs import PRETRAINING, flip_a_bit, save, state_arrays, trained_arrays
-from test_runs_states import ENVIRONMENT, listed, runs
+from run_commands import ENVIRONMENT, ROOT, listed, runs, write_run
+from saved_runs import flip_a_bit, state_arrays
 
-from sidae_jax.config import plain
-from sidae_jax.runs import braille, metrics_file
 from sidae_jax.runs.__main__ import main
-from sidae_jax.runs.workdir import FORMAT
 
-ROOT = pathlib.Path(__file__).parent.parent
 HOSTILE = "[red]x[/red]\x1b[2J\nb\u202e:smile:"
-
-
-def write_run(folder, name="run", steps=(20, 40)):
-    run = folder / "runs" / name
-    save(run, {step: trained_arrays(step) for step in steps})
-    content = {"format": FORMAT, "config": plain(PRETRAINING), "data_sha256": "a" * 64}
-    (run / "config.json").write_text(json.dumps(content))
-    lines = [{"step": step, "epoch": step / 2, "loss": 1 / step, "feature_std": 0.9} for step in range(10, 41, 10)]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_results(run, [0.2, 0.4, 0.6], dataset="digits", seed=0)
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +21,6 @@ def intact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("intact")
     write_run(folder)
     return folder
-
-
-def copied(intact, tmp_path):
-    subprocess.run(["cp", "-r", str(intact / "runs"), str(tmp_path)], check=True)
-    return tmp_path / "runs" / "run"
 
 
 def data_file(run, step):
@@ -215,96 +192,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(intact):
         ["bash", "-c", command], cwd=intact, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""
-
-
-def answer(folder, text, *arguments):
-    """What the program prints in a terminal in which the text is typed."""
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "sidae_jax.runs", "rm", *arguments]
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdin=follower, stdout=subprocess.PIPE, text=True)
-    os.write(leader, text.encode())
-    out, _ = process.communicate(timeout=60)
-    os.close(leader)
-    os.close(follower)
-    return process.returncode, out
-
-
-def test_rm_asks_and_deletes_nothing_else(intact, tmp_path):
-    run = copied(intact, tmp_path)
-    (tmp_path / "runs" / "other").mkdir()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("x" * 5000)
-    (run / "eval" / "mine").symlink_to(tmp_path / "mine")
-    (run / "eval" / "thesis.tex").symlink_to(tmp_path / "mine" / "thesis.tex")
-    code, out = answer(tmp_path, "y\n", "run")
-    assert (code, run.exists()) == (1, True)
-    assert out.endswith("nothing is deleted\n")
-    size = sum(path.lstat().st_size for path in run.rglob("*") if path.is_symlink() or not path.is_dir())
-    number = sum(path.is_symlink() or not path.is_dir() for path in run.rglob("*"))
-    assert f"runs/run: {number} files, {size / 1000:.3g} kB\n" in out
-    done = runs(tmp_path, "rm", "run")
-    assert (done.returncode, run.exists()) == (2, True)
-    assert "give --yes" in done.stderr
-    code, out = answer(tmp_path, "yes\n", "run", "runs/run/")
-    assert (code, run.exists()) == (0, False), out
-    assert (tmp_path / "mine" / "thesis.tex").read_text() == "x" * 5000
-    assert (tmp_path / "runs" / "other").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("runs", "runs has no config.json, so it is no run"),
-        (".", ". has no config.json, so it is no run"),
-        ("runs/run/checkpoints", "runs/run/checkpoints has no config.json, so it is no run, or a damaged one"),
-        ("link", "link is a link, which rm does not follow: give "),
-        ("outer", "outer holds other runs, such as runs/outer/inner"),
-        ("half", "half has no checkpoints, so it is no run, or a damaged one: "),
-    ],
-)
-def test_rm_refuses_what_is_no_run_and_then_deletes_nothing(intact, tmp_path, name, says):
-    run = copied(intact, tmp_path)
-    root = tmp_path / "runs"
-    (root / "link").symlink_to(run)
-    subprocess.run(["cp", "-r", str(run), str(root / "outer")], check=True)
-    subprocess.run(["cp", "-r", str(run), str(root / "outer" / "inner")], check=True)
-    write_config(root / "half", "simsiam", "digits")
-    before = sorted(tmp_path.rglob("*"))
-    done = runs(tmp_path, "rm", "run", name, "--yes")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {says}")
-    assert done.stderr.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_plot_has_its_points_where_they_belong():
-    lines = braille.plot([0.0, 1.0], [0.0, 1.0], (0.0, 1.0), (0.0, 1.0), width=14, height=2)
-    # 4 characters of 2 x 4 points: a straight line from the lower left to the upper right corner
-    points = {
-        (2 * column + dx, 4 * row + dy)
-        for row, line in enumerate(lines[:2])
-        for column, character in enumerate(line[10:])
-        for (dx, dy), bit in zip(
-            [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)], range(8), strict=True
-        )
-        if character != " " and (ord(character) - 0x2800) >> bit & 1
-    }
-    assert points == {(i, 7 - i) for i in range(8)}
-    assert lines[0].startswith("        1┤")
-    assert lines[1].startswith("        0┤")
-    gap = braille.plot([0.0, 1.0, 2.0], [0.0, float("nan"), 1.0], (0.0, 2.0), (0.0, 1.0), width=14, height=2)
-    assert sum(character > "⠀" for line in gap[:2] for character in line[10:]) == 2  # nothing between them
-
-
-def test_the_newest_record_with_a_key_is_found_from_the_end(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(
-        '{"step": 1, "knn": 0.5}\n{"step": 2, "knn": 0.25}\n{"step": 3, "loss": "knn"}\nnull "knn"\n'
-        '{"step": 4, "knn": 1'
-    )
-    assert metrics_file.newest(path, "knn") == {"step": 2, "knn": 0.25}
-    assert metrics_file.newest(path, "step") == {"step": 3, "loss": "knn"}
-    assert metrics_file.newest(path, "lr") == {}
-    records, problems = metrics_file.read(path)
-    assert [record["step"] for record in records] == [1, 2, 3]
-    assert [problem.partition(":")[2].partition(" is")[0] for problem in problems] == [" line 4"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -10,19 +9,10 @@ import sys
 import time
 
 import pytest
+from run_commands import ENVIRONMENT, ROOT, lines, listed, runs
 
-from sidae_jax.config import pretraining
-from sidae_jax.errors import UserError
 from sidae_jax.evaluation import results
-from sidae_jax.runs import status
-from sidae_jax.runs.workdir import Workdir
 
-ROOT = pathlib.Path(__file__).parent.parent
-ENVIRONMENT = os.environ | {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    "PYTHONPATH": str(ROOT),
-    "COLUMNS": "160",
-}
 SETTINGS = ["--config.width=4", "--config.d_hid=8", "--config.batch_size=32", "--config.train_split=train[:64]"]
 SETTINGS += ["--config.log_every=2", "--config.native=off"]
 SETTINGS += ["--config.epochs=50", "--config.checkpoint_every=10"]
@@ -40,22 +30,6 @@ def train(folder, name):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-def runs(folder, *arguments, stdin=""):
-    command = [sys.executable, "-m", "sidae_jax.runs", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, timeout=60)
-
-
-def listed(folder, *arguments):
-    done = runs(folder, "list", *arguments, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    return {run["name"]: run for run in json.loads(done.stdout)["runs"]}
-
-
-def lines(run):
-    path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def wait_for(there, process):
@@ -251,40 +225,3 @@ def test_show_and_compare_have_settings_results_and_curves(seen, tmp_path):
     assert "linear probe on digits, 50%, seed 0 75.0% (step 20) 50.0% (step 20)" in rows
     assert any(line.count("┤") == 2 for line in done.stdout.splitlines())
     assert max(map(len, done.stdout.splitlines())) <= 200
-
-
-def leave(workdir, error):
-    with workdir:
-        assert status.read(workdir.folder)["state"] == "running"
-        workdir.status.step = 3
-        raise error
-
-
-def test_a_start_that_is_refused_leaves_the_status_as_it_was(tmp_path):
-    config = pretraining("sidae", "digits")
-    with pytest.raises(UserError):
-        leave(Workdir(tmp_path, config, lock=True), UserError("other images"))
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "status.json").write_text("as it was")
-    with pytest.raises(UserError):
-        leave(Workdir(tmp_path, config, lock=True), UserError("other images"))
-    assert (tmp_path / "status.json").read_text() == "as it was"
-    with pytest.raises(ZeroDivisionError):
-        leave(Workdir(tmp_path, config, lock=True), ZeroDivisionError("a fault"))
-    content = status.read(tmp_path)
-    assert (content["state"], content["message"], content["step"]) == ("failed", "ZeroDivisionError: a fault", 3)
-
-
-def test_the_heart_beats_while_the_main_thread_is_busy_and_a_full_disk_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(status, "_EVERY", 0.02)
-    folder = tmp_path / "run"
-    folder.mkdir()
-    with Workdir(folder, pretraining("sidae", "digits"), lock=True):
-        first = status.read(folder)["time"]
-        end = time.monotonic() + 0.3
-        while time.monotonic() < end:
-            sum(range(1000))
-        assert status.read(folder)["time"] > first
-        folder.rename(tmp_path / "elsewhere")  # nothing can be written any more
-        time.sleep(0.1)
-    assert not folder.exists()
