@@ -136,10 +136,7 @@ class Checkpoints:
         return arrays
 
     def check(self, step: int) -> int:
-        """Returns the number of arrays of a checkpoint, all of which are as they were saved. Raises CorruptCheckpoint.
-
-        The checksum of an array is that of its dtype, shape and bytes, and the names have one too, in the metadata.
-        """
+        """Returns the number of arrays of a checkpoint, all as they were saved. Raises CorruptCheckpoint."""
         sums = self.metadata(step)[_SUMS]
         for name, found in self._arrays(step, list(sums)).items():
             if array_sha256(found) != sums[name]:

@@ -32,25 +32,21 @@ def find(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[str]]:
 
     Links to folders are followed, each folder being visited once.
     """
-    found, problems, seen = [], [], set()
-
-    def visit(path: pathlib.Path) -> None:
+    found, problems, seen, waiting = [], [], set(), [folder]
+    while waiting:  # no recursion: folders may be nested deeply
+        path = waiting.pop()
         try:
             stat = path.stat()
             if (stat.st_dev, stat.st_ino) in seen:
-                return
+                continue
             seen.add((stat.st_dev, stat.st_ino))
             if is_run(path):
                 found.append(path)
-            inside = sorted(entry.name for entry in os.scandir(path) if _is_folder(entry))
+            inside = sorted((entry.name for entry in os.scandir(path) if _is_folder(entry)), reverse=True)
         except OSError as error:
             problems.append(f"{path} cannot be read: {error.strerror}")
-            return
-        for name in inside:
-            if name not in _NEVER_RUNS and not name.startswith("."):
-                visit(path / name)
-
-    visit(folder)
+            continue
+        waiting += [path / name for name in inside if name not in _NEVER_RUNS and not name.startswith(".")]
     return found, problems
 
 
