@@ -55,7 +55,7 @@ class _Verification:
     """
 
     def __init__(self, folder: pathlib.Path):
-        self.folder = folder
+        self.folder = folder.absolute()  # as orbax names it
         self.checkpoints = self.arrays = 0
 
     def problems(self) -> Iterator[str]:
