@@ -67,8 +67,7 @@ class Entry:
 
     def __init__(self, folder: pathlib.Path, name: str, made_from: dict):
         """Names the entry; see `load_or_build`."""
-        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-        self.stem = folder / f"{name}-{digest[:16]}"
+        self.stem = folder / f"{name}-{_digest(made_from)}"
         self.made_from = made_from
 
     def path(self, part: str) -> pathlib.Path:
@@ -110,6 +109,26 @@ class Entry:
             self.stem,
             error,
         )
+
+
+def damaged(folder: pathlib.Path) -> list[str]:
+    """Returns a sentence on each file in a folder of entries that is not as its entry's checksum says."""
+    problems = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            sidecar = json.loads(path.read_bytes())
+            if not path.name.endswith(f"-{_digest(sidecar['made_from'])}.json"):
+                raise ValueError("what it was made from is not what its name says")
+            sums = sidecar["sha256"]
+            files = {path.with_name(f"{path.name.removesuffix('.json')}.{name}.npy"): sums[name] for name in sums}
+            problems += [f"{file} does not have its SHA-256" for file in files if file_sha256(file) != files[file]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            problems.append(f"{path} is corrupt: {type(error).__name__}: {error}")
+    return problems
+
+
+def _digest(made_from: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_only(arrays: Arrays) -> Arrays:

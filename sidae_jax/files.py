@@ -1,9 +1,11 @@
 """Folders that can be written, and files that are whole or absent, also after a power cut."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from typing import IO
@@ -81,6 +83,14 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
             os.fsync(handle)  # brings the folder's names to the disk
     finally:
         os.close(handle)
+
+
+def read_regular(path: pathlib.Path) -> bytes:
+    """Returns the content of a file. Raises OSError, also if it is a pipe or a device, which might never end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return file.read()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

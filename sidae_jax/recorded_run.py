@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
 from sidae_jax.files import existing_folder
+from sidae_jax.runs import metrics_file
 from sidae_jax.runs.old_names import modern
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Run:
         Among the names are epoch, loss and its parts, feature_std (0: collapsed, 1: healthy), lr, images_per_second.
         Where a record lacks a value it is NaN. A damaged line is skipped with a warning. Without any record: {}.
         """
-        records = list(_records(self.workdir / "metrics.jsonl"))
+        records = _records(self.workdir / "metrics.jsonl")
         # in the order in which they appear
         names = dict.fromkeys(name for record in records for name, value in record.items() if _is_number(value))
         columns = {name: np.array([_number(record.get(name)) for record in records]) for name in names}
@@ -70,8 +70,8 @@ class Run:
         """The steps of the saved checkpoints, ascending."""
         return sorted(int(path.name) for path in self.workdir.glob("checkpoints/*") if path.name.isdigit())
 
-    def encoder(self, step: int | None = None) -> "Backbone":
-        """Returns the encoder of the last checkpoint, or of the one at `step`; see `sidae_jax.load`.
+    def encoder(self, step: int | str | None = None) -> "Backbone":
+        """Returns the encoder of the last checkpoint, or of the one at `step`, or "best"; see `sidae_jax.load`.
 
         Raises:
           UserError: there is no such checkpoint, or it is corrupt.
@@ -116,19 +116,12 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _records(path: pathlib.Path) -> Iterator[Record]:
-    """Yields the records of metrics.jsonl; the last line of a run that is still training may be incomplete."""
-    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        if number == len(lines) and not line.endswith("\n"):
-            return
-        try:
-            record = json.loads(line)
-            if type(record["step"]) is not int or not 0 <= record["step"] < 2**53:
-                raise ValueError("its step is no integer that a run has")
-            yield record
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is corrupt and skipped: %s", number, path, error)
+def _records(path: pathlib.Path) -> list[Record]:
+    """Returns the records of metrics.jsonl, with a warning for each line that is none."""
+    records, problems = metrics_file.read(path) if path.exists() else ([], [])
+    for problem in problems:
+        logging.warning("%s: %s; it is skipped.", path.parent, problem)
+    return records
 
 
 def _is_number(value: Any) -> bool:

@@ -115,7 +115,11 @@ runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize(
     "module",
-    [MAIN, EVALUATE, *(f"sidae_jax.{program}" for program in ("sweep", "report", "pictures", "export", "embed"))],
+    [
+        MAIN,
+        EVALUATE,
+        *(f"sidae_jax.{program}" for program in ("sweep", "report", "pictures", "export", "embed", "runs")),
+    ],
 )
 def test_ctrl_c_during_the_imports_is_answered_in_one_line(module):
     # where the tests run in the background they inherit that it is ignored, and would hand that on

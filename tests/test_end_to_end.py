@@ -116,6 +116,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_unsaved(tmp_path):
     assert "not" in err
     assert "--config.lr" in err
     assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "diverged"
 
 
 def test_linear_evaluation_of_every_checkpoint(left_alone):

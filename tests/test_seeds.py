@@ -157,6 +157,10 @@ def test_a_seed_that_diverges_stops_neither_the_others_nor_their_continuation(tm
         with Checkpoints(tmp_path / "run" / f"seed{seed}", read_only=True) as saved:
             assert saved.steps() == [2, 4]
     assert (tmp_path / "run" / "seed1" / "metrics.jsonl").read_text() == ""
+    ended = [json.loads((tmp_path / "run" / f"seed{seed}" / "status.json").read_text()) for seed in range(3)]
+    assert [status["state"] for status in ended] == ["finished", "diverged", "finished"]
+    assert [status["saved_step"] for status in ended] == [4, 0, 4]
+    assert ended[1]["message"].startswith("the loss of seed 1 is nan at step 1; ")
     # a stop before the last save: the others finish though the one diverges anew
     shutil.rmtree(tmp_path / "run" / "seed0" / "checkpoints" / "4")
     shutil.rmtree(tmp_path / "run" / "seed2" / "checkpoints" / "4")

@@ -37,28 +37,38 @@ def file_part(images: str) -> str:
 
 
 def read(path: pathlib.Path) -> list[Record]:
-    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning.
+    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning."""
+    return current(path, _lines(path))
 
-    Records of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
+
+def current(path: pathlib.Path, records: list[Record]) -> list[Record]:
+    """Returns the records of a result file that count.
+
+    Those of a temporary checkpoint, which a stop left and the next save removes, count while it exists.
     """
     checkpoints = path.parent.parent / "checkpoints"
-    return [
-        record for record in _lines(path) if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()
-    ]
+    return [record for record in records if not record.get("temporary") or (checkpoints / str(record["step"])).is_dir()]
 
 
 def _lines(path: pathlib.Path) -> list[Record]:
-    records = []
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
+    records, problems = parse(path) if path.exists() else ([], [])
+    for problem in problems:
+        logging.warning("%s; it is skipped", problem)
+    return records
+
+
+def parse(path: pathlib.Path) -> tuple[list[Record], list[str]]:
+    """Returns the records of a result file, and a sentence on each line that is none. Raises OSError."""
+    records, problems = [], []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         try:
             record = modern(json.loads(line))
             if type(record["step"]) is not int:
                 raise ValueError("its step is no integer")
             records.append({"step": record["step"], **record})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is corrupt and skipped: %s", number, path, error)
-    return records
+            problems.append(f"{path}: line {number} is corrupt: {type(error).__name__}: {error}")
+    return records, problems
 
 
 def check_same_settings(path: pathlib.Path, settings: Record) -> None:

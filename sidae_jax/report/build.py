@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sidae_jax.files import write_text
 from sidae_jax.report import curves, image_figures, pages, summaries, tables, training_curves
 from sidae_jax.report.run_index import Run
-from sidae_jax.report.values import printable
+from sidae_jax.runs.values import printable
 
 
 def build(name: str, runs: Sequence[Run], rows: Sequence[summaries.Row]) -> pages.Report:

@@ -13,7 +13,7 @@ from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
 from sidae_jax.report.drawing import plain, to_svg
 from sidae_jax.report.run_index import Run
-from sidae_jax.report.values import describe, printable
+from sidae_jax.runs.values import describe, printable
 
 # Paul Tol's colors "muted", which color-blind readers can distinguish, with a marker each
 _CLASSES = [

@@ -5,7 +5,7 @@ from typing import Any
 
 from sidae_jax.config import FREE_KEYS, flat, plain, pretraining
 from sidae_jax.experiments import short_key
-from sidae_jax.report.values import setting_text
+from sidae_jax.runs.values import setting_text
 
 # Keys that a table shows in columns of their own, and those that distinguish seeds.
 _SHOWN = ("dataset", "method", "w", "d_hid", "train_split", "epochs", "batch_size", "seed", "num_seeds")

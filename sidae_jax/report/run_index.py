@@ -8,8 +8,8 @@ from absl import logging
 
 from sidae_jax import settings
 from sidae_jax.report.reference import other_settings
-from sidae_jax.report.values import describe, integer, number, printable, text
 from sidae_jax.runs.old_names import modern
+from sidae_jax.runs.values import describe, integer, number, printable, text
 
 MOST_EPOCHS = 1e9  # no run has more, and no axis can show more
 

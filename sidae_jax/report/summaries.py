@@ -14,7 +14,7 @@ from sidae_jax import settings
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.protocols import PROTOCOLS, task_title
 from sidae_jax.report.run_index import MOST_EPOCHS, Pretraining, Run
-from sidae_jax.report.values import describe, integer, number, printable, setting_text, text
+from sidae_jax.runs.values import describe, integer, number, printable, setting_text, text
 
 
 @dataclasses.dataclass(frozen=True, order=True)

@@ -8,7 +8,7 @@ from sidae_jax.report.published import PublishedAccuracy, has_published_scale, p
 from sidae_jax.report.reference import published_settings
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
-from sidae_jax.report.values import short_text
+from sidae_jax.runs.values import short_text
 
 SCALE_NOTE = (
     "published for all training and test images and for the epochs and batch size of its source; "

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
 from sidae_jax.report.run_index import MOST_EPOCHS, Run
-from sidae_jax.report.values import describe, number
+from sidae_jax.runs.values import describe, number
 
 _DIVERGED = 1e30  # an axis can hardly show more
 # The measures of the features are in some lines alone.

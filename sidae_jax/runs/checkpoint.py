@@ -129,9 +129,7 @@ class Checkpoints:
         different = {name for name in sums if name.startswith(under)} ^ set(like)
         if different:
             raise CorruptCheckpoint(f"{where} does not fit this network: only one of them has {min(different)}")
-        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
-        request = ocp.args.PyTreeRestore(dict.fromkeys(like, 0), restore_args=as_numpy, partial_restore=True)
-        arrays = self._read(step, state=request)
+        arrays = self._arrays(step, list(like))
         for name, wanted in like.items():
             found = arrays[name]
             if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
@@ -142,6 +140,24 @@ class Checkpoints:
             if array_sha256(found) != sums[name]:
                 raise CorruptCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
+
+    def check(self, step: int) -> int:
+        """Returns the number of arrays of a checkpoint, all as they were saved. Raises CorruptCheckpoint."""
+        sums = self.metadata(step)[_SUMS]
+        for name, found in self._arrays(step, list(sums)).items():
+            if array_sha256(found) != sums[name]:
+                raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of {name} does not match")
+        return len(sums)
+
+    def _arrays(self, step: int, names: list[str]) -> Arrays:
+        """Returns arrays of a checkpoint by their names, unchecked. Raises CorruptCheckpoint if one is missing."""
+        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+        request = ocp.args.PyTreeRestore(dict.fromkeys(names, 0), restore_args=as_numpy, partial_restore=True)
+        found = self._read(step, state=request)
+        for name in names:
+            if not isinstance(found.get(name), np.ndarray):  # orbax may return an int where its own metadata is damaged
+                raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {name} is no array")
+        return {name: found[name] for name in names}
 
     def newest_intact(self, like: dict[str, Any]) -> tuple[int, Arrays, dict[str, Any]] | None:
         """Returns the newest step whose checkpoint is intact, its arrays and its metadata; None if there is none.
@@ -197,7 +213,7 @@ class Checkpoints:
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
         # Whatever orbax, tensorstore or the JSON reader raise for corrupt bytes.
         except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0].partition(" [tensorstore_spec=")[0]
             raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {reason}") from error
         if value is None:
             raise CorruptCheckpoint(f"{self.directory / str(step)} has no {next(iter(item))}")

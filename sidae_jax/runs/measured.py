@@ -1,12 +1,12 @@
 """The records of metrics.jsonl with measures of the features: which step is best, and whether the run is to end."""
 
-import json
 import math
 import pathlib
 from collections.abc import Collection, Sequence
 
 from sidae_jax.config import STOP_MEASURES, StopRule
 from sidae_jax.errors import UserError
+from sidae_jax.runs import metrics_file
 
 Record = dict[str, float | int]
 BEST = "best"  # as a step: the saved one with the highest kNN
@@ -15,18 +15,17 @@ BEST = "best"  # as a step: the saved one with the highest kNN
 def read(folder: pathlib.Path, last_step: int | None = None) -> list[Record]:
     """Returns the records of a run that have measures, up to `last_step`, in the order of their steps.
 
-    Lines that are no records, such as one cut short by a kill, are left out.
+    Lines that are no records, or whose measures are no numbers, are left out.
     """
     path = folder / "metrics.jsonl"
-    records = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-            if is_measured(record) and (last_step is None or record["step"] <= last_step):
-                records.append(record)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return records
+    records = metrics_file.read(path)[0] if path.exists() else []
+    return [
+        record
+        for record in records
+        if is_measured(record)
+        and (last_step is None or record["step"] <= last_step)
+        and all(metrics_file.figure(record, key) is not None for key in {"epoch", *STOP_MEASURES} & record.keys())
+    ]
 
 
 def parse_step(text: str | None) -> int | str | None:

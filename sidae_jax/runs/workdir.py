@@ -1,4 +1,4 @@
-"""The folder of a run with one seed: its lock, its config.json and its metrics.jsonl."""
+"""The folder of a run with one seed: its lock, its config.json, its metrics.jsonl and its status.json."""
 
 import contextlib
 import fcntl
@@ -19,6 +19,7 @@ from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
 from sidae_jax.runs.old_names import modern
+from sidae_jax.runs.status import StatusFile
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
@@ -37,6 +38,7 @@ class Workdir:
       init_from: what config.json records of the backbone that the run here was started from; None without one.
       joined_late: whether this seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
+      status: what others are told about the run; written while the lock is held.
     """
 
     def __init__(self, folder: pathlib.Path, config: ConfigDict, *, lock: bool):
@@ -47,6 +49,7 @@ class Workdir:
         self.folder = folder
         self.config = config
         self.token: str | None = None
+        self.status = StatusFile(folder)
         self._before = self._read_config()
         self.new = self._before is None
         self.init_from: dict[str, Any] | None = None if self.new else self._before.get("init_from")
@@ -55,10 +58,13 @@ class Workdir:
             self._lock()
 
     def __enter__(self) -> "Workdir":
+        if self.token is not None:
+            self.status.__enter__()
         return self
 
-    def __exit__(self, kind: type | None, *_: Any) -> None:
+    def __exit__(self, kind: type | None, *rest: Any) -> None:
         if self.token is not None:
+            self.status.__exit__(kind, *rest)
             if self.new and kind is not None and issubclass(kind, UserError):
                 (self.folder / ".lock").unlink(missing_ok=True)  # leaves a new folder empty
             self._lock_file.close()
@@ -73,7 +79,7 @@ class Workdir:
                 "--workdir"
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the end of the process, however it ends
+            _lock_at_once(file)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.readline().strip()
@@ -201,6 +207,15 @@ class Workdir:
                     continue  # a line cut short when the process was killed
         write_text(path, "".join(kept))
         return path.open("a", buffering=1)
+
+
+def _lock_at_once(file: IO[str]) -> None:
+    """Locks the file until the end of the process, however it ends. Raises BlockingIOError if another one has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.2)  # `runs` may just be testing it, for an instant
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def versions(config: ConfigDict) -> dict[str, str]:

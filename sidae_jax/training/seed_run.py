@@ -83,12 +83,16 @@ class SeedRun:
         self._initial, self._warm_start = initial, warm_start
         self._newest = self.checkpoints.newest_intact(checkpoint.to_arrays(initial))
         self._on_disk = self._newest[0] if self._newest else 0
+        self.workdir.status.opened(self._on_disk, self.config.epochs * self.steps_per_epoch)
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
         records = measured.read(self.workdir.folder, self._on_disk) if jax.process_index() == 0 else None
         self._measured: list[measured.Record] = processes.gather(records)[0]
         self.checkpoints.best = self._best_step(self.saved_steps)
-        self.stopped = measured.why_ended(self._measured, self._stop_rule)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        self.stopped = self.workdir.status.ended_early = measured.why_ended(self._measured, self._stop_rule)
 
     def _best_step(self, steps: Collection[int] | None = None) -> int | None:
         best = measured.best(self._measured, steps)
@@ -134,9 +138,10 @@ class SeedRun:
             return None
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
+            self.workdir.status.step = record["step"]
         if measured.is_measured(record):
             self._measured.append(record)
-            self.stopped = measured.why_ended(self._measured, self._stop_rule)
+            self._note_end()
         if self.on_log is not None:
             self.on_log(dict(record))
         if record["feature_std"] < 0.1 and not self._collapse_reported:
@@ -181,6 +186,7 @@ class SeedRun:
             "normalization": dataclasses.asdict(self.normalization),
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
+        self.workdir.status.saved_step = step
         return None
 
     def _diverge(self, what: str) -> str | None:
@@ -189,6 +195,7 @@ class SeedRun:
         self.diverged = (
             f"{what}; this state was not saved: try a smaller --config.lr (it is {self.config.lr}) in another --workdir"
         )
+        self.workdir.status.diverged = self.diverged
         return f"warning: {what}; the other seeds go on" if self.name else None
 
     def summary(self) -> list[str]:

@@ -1,0 +1,71 @@
+"""Reads metrics.jsonl, of a run that trains, has ended, or is damaged."""
+
+import json
+import pathlib
+from typing import Any
+
+from sidae_jax.files import read_regular
+from sidae_jax.runs.values import describe, integer
+
+Record = dict[str, Any]
+
+
+def read(path: pathlib.Path) -> tuple[list[Record], list[str]]:
+    """Returns the records in the order of the file, and a sentence on each line that is none.
+
+    What stands after the last line break is left out: a run may be writing it, or was killed while it did.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    records, problems = [], []
+    lines = read_regular(path).split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_record(line))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            problems.append(f"{path.name}: line {number} is corrupt: {describe(error)}")
+    return records, problems
+
+
+def newest(path: pathlib.Path, key: str) -> Record:
+    """Returns the last record that has this key; {} if none has. Raises OSError.
+
+    It parses only the end of the file.
+    """
+    content = read_regular(path)
+    position = content.rfind(b"\n") + 1
+    while (position := content.rfind(json.dumps(key).encode(), 0, position)) >= 0:
+        start = content.rfind(b"\n", 0, position) + 1
+        try:
+            record = _record(content[start : content.index(b"\n", position)])
+            if key in record:
+                return record
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        position = start
+    return {}
+
+
+def figure(record: Record, key: str) -> float | None:
+    """Returns record[key] as a number, which may be NaN; None if it is absent or none."""
+    value = record.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def curve(records: list[Record], key: str) -> tuple[list[float], list[float]]:
+    """Returns the epochs and the values of a key, of the records that have both."""
+    points = [(figure(record, "epoch"), figure(record, key)) for record in records]
+    points = [(x, y) for x, y in points if x is not None and y is not None]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _record(line: bytes) -> Record:
+    record = json.loads(line)
+    integer(record, "step", 0)
+    return record
