@@ -9,6 +9,7 @@ from ml_collections.config_dict import placeholder
 
 from sidae_jax import settings
 from sidae_jax.errors import UserError, nearest
+from sidae_jax.loggers.names import LOGGERS, names_in, require_installed
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
@@ -16,7 +17,7 @@ OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
-FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "input", "num_seeds", "native")
+FREE_KEYS = ("data_dir", "checkpoint_every", "log_every", "loggers", "input", "num_seeds", "native")
 # Where the images lie. It may change too, since those of a run are compared by their SHA-256.
 PLACE_KEYS = ("data_dir", "images")
 
@@ -50,6 +51,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "weight_decay": 5e-4,
             "checkpoint_every": 25,  # epochs
             "log_every": 10,  # steps
+            "loggers": placeholder(str),  # such as tensorboard,wandb; None: metrics.jsonl alone
             "input": "auto",  # resident (the data set lies on the device), stream, auto: resident if it fits; or decode
             "init_from": placeholder(str),  # a run or file whose backbone this one starts from; None: none
             "native": "auto",  # oneDNN's convolutions on CPUs: on, off, or auto: on if sidae_jax_native is installed
@@ -132,6 +134,9 @@ def validate(config: ConfigDict) -> None:
     check(config, "store_size", stored, f"from config.size={config.size}, that of the views, to 1024")
     one_of("native", config.native, settings.NATIVE)
     one_of("input", config.input, ("auto", "resident", "stream", "decode"))
+    for name in names_in(config.loggers):
+        one_of("loggers", name, LOGGERS)
+        require_installed(name)
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")

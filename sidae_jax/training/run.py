@@ -13,6 +13,7 @@ from sidae_jax.mesh import AXIS, replicated_keys
 from sidae_jax.methods import make_method
 from sidae_jax.training import input_pipeline
 from sidae_jax.training.mapped_step import make_mapped_step
+from sidae_jax.training.sample_pictures import SHOWN, SamplePictures
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.segments import Segment
 from sidae_jax.training.step import TrainState, create_state, make_optimizer
@@ -61,6 +62,13 @@ class Run:
             resident=self.resident,
             num_seeds=num_seeds,
         )
+
+    def sample_pictures(self, config: ConfigDict) -> SamplePictures | None:
+        """Returns what makes the pictures of a seed for loggers; None if the run has none."""
+        if not config.loggers:
+            return None
+        rows = input_pipeline.batch_order(len(self.images.images), config.batch_size, config.seed)[0][:SHOWN]
+        return SamplePictures(config, self._graphdef, self.images.images[rows], self.normalization)
 
     def batches(self, segment: Segment) -> Iterator[tuple[int, Any]]:
         """Yields, for each call of the step in the segment, how many steps it does and its batch."""

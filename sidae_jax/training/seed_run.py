@@ -8,9 +8,14 @@ import jax
 import numpy as np
 
 from sidae_jax import processes
+from sidae_jax.config import plain
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.loggers.loggers import Loggers
+from sidae_jax.loggers.names import names_in
+from sidae_jax.loggers.protocol import LoggedRun
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.workdir import Workdir
+from sidae_jax.training.sample_pictures import SamplePictures
 from sidae_jax.training.step import TrainState
 from sidae_jax.training.warm_start import WarmStart
 
@@ -46,9 +51,11 @@ class SeedRun:
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
         self._metrics = None
+        self._loggers: Loggers | None = None
         return self
 
     def __exit__(self, *_) -> None:
+        self.close_loggers(finished=False)
         if self._metrics is not None:
             self._metrics.close()
         self.checkpoints.__exit__()
@@ -63,11 +70,14 @@ class SeedRun:
         """Whether it was added after others had checkpoints."""
         return self.workdir.joined_late
 
-    def open(self, initial: TrainState, warm_start: WarmStart | None = None) -> None:
-        """Finds the newest intact checkpoint, and opens metrics.jsonl to go on after it. Collective.
+    def open(
+        self, initial: TrainState, warm_start: WarmStart | None = None, samples: SamplePictures | None = None
+    ) -> None:
+        """Finds the newest intact checkpoint, and opens metrics.jsonl and loggers to go on after it. Collective.
 
         initial: the state at step 0, of the shapes of all later ones.
         warm_start: the backbone that the state at step 0 has instead of its own.
+        samples: makes the pictures that loggers get.
 
         Raises:
           UserError: there are checkpoints, and all are corrupt.
@@ -77,6 +87,31 @@ class SeedRun:
         self._on_disk = self._newest[0] if self._newest else 0
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
+            self._samples = samples
+            self._loggers = Loggers(names_in(self.config.loggers), self._logged_run())
+
+    def _logged_run(self) -> LoggedRun:
+        folder, several = self.workdir.folder, bool(self.name)
+        return LoggedRun(
+            folder=folder,
+            top_folder=folder.parent if several else folder,
+            name=f"{folder.parent.name}-{folder.name}" if several else folder.name,
+            group=folder.parent.name,
+            config=plain(self.config),
+            step=self._on_disk,
+        )
+
+    def close_loggers(self, *, finished: bool) -> None:
+        """Waits until the loggers have written everything, up to a minute, and prints what went wrong."""
+        if self._loggers is not None:
+            for news in self._loggers.close(finished=finished and not self.diverged):
+                print(news, flush=True)
+
+    def log_pictures(self, step: int, state: TrainState) -> str | None:
+        """Hands pictures of the state to the loggers. Returns a warning as `log` does."""
+        if self._loggers is None or self._samples is None:
+            return None
+        return _lines(self._loggers.pictures(lambda: self._samples.make(step, state), step))
 
     def restore(self, step: int) -> TrainState | None:
         """Returns the state at `step`: a checkpoint, or the initial state. Collective.
@@ -101,17 +136,19 @@ class SeedRun:
         return checkpoint.from_arrays(self._initial, arrays)
 
     def log(self, record: dict[str, float | int]) -> str | None:
-        """Writes a line of metrics. Returns a warning for the user about a collapse (once) or a divergence."""
+        """Writes a line of metrics. Returns warnings for the user, each once: of a collapse, a divergence, a logger."""
         if not np.isfinite(record["loss"]):
             return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
         if self.diverged or record["step"] <= self._on_disk:
             return None
+        warnings = []
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
+            warnings += self._loggers.log(record)
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
-            return _COLLAPSE.format(**record, seed=self.name)
-        return None
+            warnings.append(_COLLAPSE.format(**record, seed=self.name))
+        return _lines(warnings)
 
     def save(self, step: int, state: TrainState, loss: float, *, scheduled: bool) -> str | None:
         """Saves a finite state and returns when it is on the disk, with a warning as `log` does.
@@ -140,7 +177,7 @@ class SeedRun:
             "normalization": dataclasses.asdict(self.normalization),
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
-        return None
+        return self.log_pictures(step, checkpoint.from_arrays(self._initial, arrays)) if scheduled else None
 
     def _diverge(self, what: str) -> str | None:
         if self.diverged is not None:
@@ -156,3 +193,7 @@ class SeedRun:
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}
         loss = self.checkpoints.metadata(step)["loss"]
         return f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}"
+
+
+def _lines(warnings: list[str]) -> str | None:
+    return "\n".join(warnings) or None

@@ -43,7 +43,7 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
     for seed, initial in zip(run.seeds, initial_states, strict=True):
         if jax.process_index() == 0:
             seed.workdir.write_config(sha256, warm_start and warm_start.record)
-        seed.open(initial, warm_start)
+        seed.open(initial, warm_start, run.sample_pictures(seed.config))
     return run
 
 
