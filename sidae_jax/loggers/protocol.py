@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -34,6 +34,7 @@ class LoggedRun:
     step: int
 
 
+@runtime_checkable
 class Logger(Protocol):
     """One library's run, which goes on where it was if it was there before.
 
