@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
@@ -68,7 +69,7 @@ def _sample(
     images: UInt8[Array, "n side side 3"],
 ) -> tuple[Float[Array, "n size size 3"], ...]:
     """Returns x, x1 and x2, normalized, and of a method with a decoder x' and x1', in evaluation mode."""
-    keys = streams.example_keys(key, Stream.VIEWS, step, np.arange(len(images)))
+    keys = streams.example_keys(key, Stream.VIEWS, step, jnp.arange(len(images)))
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
     x, x1, x2 = make_views(keys, images, views, mean, std, size)
     method = nnx.merge(graphdef, params, batch_stats, copy=True)
