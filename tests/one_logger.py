@@ -18,7 +18,7 @@ PICTURE = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (0, 100, 20
 def start(name, folder, checkpoint, loss, steps, *kill):
     logger = open_one(name, LoggedRun(folder, folder, "name", "group", CONFIG, int(checkpoint)))
     for step in map(int, steps.split(",")):
-        logger.log({"step": step, "loss": float(loss), "knn": float("nan") if step == 20 else 0.5}, step)
+        logger.log({"loss": float(loss), "knn": float("nan") if step == 20 else 0.5}, step)
     logger.pictures("views", PICTURE, step)
     if kill:
         time.sleep(1)  # Trackio writes twice a second

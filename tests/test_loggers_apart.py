@@ -70,10 +70,10 @@ def test_a_logger_that_fails_in_the_middle_is_told_once_and_left_out(tmp_path, c
     from sidae_jax.loggers.tensorboard import TensorBoard
 
     class Full(TensorBoard):
-        def log(self, record, step):
+        def log(self, values, step):
             if step == 3:
                 raise OSError(28, "No space left on device")
-            super().log(record, step)
+            super().log(values, step)
 
     monkeypatch.setattr(loggers, "open_one", lambda name, run: Full(run))
     out, lines = run(tmp_path, capsys, loggers="tensorboard")
@@ -129,7 +129,7 @@ class Stuck:
     def __init__(self):
         self.answers, self.seen = threading.Event(), []
 
-    def log(self, record, step):
+    def log(self, values, step):
         self.answers.wait()
         self.seen.append(step)
 
@@ -181,5 +181,5 @@ def test_a_librarys_exit_ends_only_its_logger():
         sys.exit("not logged in")
 
     leaving = BackgroundLogger("wandb", leave)
-    leaving.wait(10)
+    leaving.wait(10.0)
     assert leaving.news() == "warning: logger wandb is left out from here on: SystemExit: not logged in"

@@ -1,5 +1,6 @@
 """A logger in a thread of its own, which neither ends the run nor holds it up."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -62,6 +63,7 @@ class BackgroundLogger:
         return f"warning: logger {self.name} is left out from here on: {self._problem}"
 
     def _work(self) -> None:
+        logger = None
         try:
             with _OPENING:
                 logger = self._open_logger()
@@ -69,3 +71,6 @@ class BackgroundLogger:
                 action(logger)
         except BaseException as error:  # a library's SystemExit ends no more than its logger
             self._problem = f"{type(error).__name__}: {one_line(error)}"
+            with contextlib.suppress(Exception):
+                if logger is not None:
+                    logger.close(finished=False)

@@ -38,11 +38,12 @@ class Loggers:
         self._without_pictures = False
         self._closed = False
 
-    def log(self, record: Mapping[str, float]) -> list[str]:
+    def log(self, record: Mapping[str, float | int]) -> list[str]:
         """Logs the values of a line of metrics at its "step"."""
-        record = dict(record)  # nobody changes it while it waits
+        values = dict(record)  # nobody changes it while it waits
+        step = values.pop("step")
         for each in self._loggers:
-            each.call(lambda logger: logger.log(record, record["step"]))
+            each.call(lambda logger: logger.log(values, step))
         return self._news()
 
     def pictures(self, make: Callable[[], Mapping[str, UInt8[np.ndarray, "n h w 3"]]], step: int) -> list[str]:

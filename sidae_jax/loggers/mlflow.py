@@ -51,12 +51,12 @@ class MLflow:
         self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flat(run.config).items()])
         return run_id
 
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        """Logs every value of a record at a step."""
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """Logs values by their names at a step."""
         if step < self._next:  # MLflow takes none back: a step done again has the values that it had
             return
         now = time.time_ns() // 10**6
-        metrics = [Metric(name, value, now, step) for name, value in record.items() if name != "step"]
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
         self._client.log_batch(self._id, metrics=metrics)
 
     def pictures(self, name: str, images: UInt8[np.ndarray, "n h w 3"], step: int) -> None:

@@ -41,8 +41,8 @@ class Logger(Protocol):
     Its methods may raise anything, and take their time: `BackgroundLogger` calls them.
     """
 
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        """Logs every value of a record at a step."""
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """Logs values by their names at a step."""
 
     def pictures(self, name: str, images: UInt8[np.ndarray, "n h w 3"], step: int) -> None:
         """Logs images, 0..255, as one picture with a row for each."""

@@ -33,13 +33,13 @@ class TensorBoard:
         # what earlier files have at or after this step is dropped by who reads them: it is done again
         first = run.step + 1 if run.step else 0
         self._write(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
-        values = {key: _number_or_text(value) for key, value in flat(run.config).items()}
-        self._write(Event(summary=Summary.FromString(hparams_pb(values, trial_id=run.name).SerializeToString())))
+        config = {key: _number_or_text(value) for key, value in flat(run.config).items()}
+        self._write(Event(summary=Summary.FromString(hparams_pb(config, trial_id=run.name).SerializeToString())))
 
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        """Logs every value of a record at a step."""
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name != "step"]
-        self._write(Event(step=step, summary=Summary(value=values)))
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """Logs values by their names at a step."""
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._write(Event(step=step, summary=Summary(value=scalars)))
 
     def pictures(self, name: str, images: UInt8[np.ndarray, "n h w 3"], step: int) -> None:
         """Logs images, 0..255, as one picture with a row for each."""

@@ -38,10 +38,10 @@ class Trackio:
         self._image = trackio.Image
         self._next = 0 if online else _next_step(run.name)
 
-    def log(self, record: Mapping[str, float], step: int) -> None:
-        """Logs every value of a record at a step."""
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """Logs values by their names at a step."""
         if step >= self._next:  # Trackio takes none back: a step done again has the values that it had
-            self._run.log({name: value for name, value in record.items() if name != "step"}, step=step)
+            self._run.log(dict(values), step=step)
 
     def pictures(self, name: str, images: UInt8[np.ndarray, "n h w 3"], step: int) -> None:
         """Logs images, 0..255, as one picture with a row for each."""
