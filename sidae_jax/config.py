@@ -2,20 +2,19 @@
 
 import dataclasses
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sidae_jax import settings
+from sidae_jax import monitoring, settings
 from sidae_jax.errors import UserError, nearest
+from sidae_jax.loggers.names import LOGGERS, names_in, require_installed
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
-# Of what can end a run, +1 if more is better. Alignment and uniformity say nothing alone: a collapsed encoder aligns.
-STOP_MEASURES = {"knn": 1, "rankme": 1, "loss": -1}
 INPUTS = ("auto", "resident", "stream", "decode")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
@@ -25,6 +24,7 @@ FREE_KEYS = (
     "log_every",
     "monitor_every",
     "stop_when",
+    "loggers",
     "input",
     "num_seeds",
     "native",
@@ -65,6 +65,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "log_every": 10,
             "monitor_every": placeholder(int),
             "stop_when": placeholder(str),
+            "loggers": placeholder(str),
             "input": "auto",
             "init_from": placeholder(str),
             "native": "auto",
@@ -83,33 +84,6 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
 
 def _folder_keys() -> dict[str, Any]:
     return {**dataclasses.asdict(FolderSettings()), "images": placeholder(str)}
-
-
-def monitor_every(config: ConfigDict) -> int:
-    """Returns the epochs between two measures of the features, by default a tenth of the run's; 0: never."""
-    return -(-config.epochs // 10) if config.monitor_every is None else config.monitor_every
-
-
-class StopRule(NamedTuple):
-    """A run ends when `measure`, one of STOP_MEASURES, has had no better value for `patience` epochs."""
-
-    measure: str
-    patience: int
-
-
-def stop_rule(config: ConfigDict) -> StopRule | None:
-    """Returns config.stop_when, or None. Raises UserError if it is none or can never be measured."""
-    if config.stop_when is None:
-        return None
-    measure, _, patience = config.stop_when.partition(":")
-    good = measure in STOP_MEASURES and patience.isdecimal() and int(patience) >= 1
-    wanted = f"MEASURE:EPOCHS, where MEASURE is one of {', '.join(STOP_MEASURES)}, such as knn:50"
-    check(config, "stop_when", good, wanted)
-    if monitor_every(config) == 0:
-        raise UserError(
-            f"config.stop_when={config.stop_when} needs what --config.monitor_every=0 turns off: leave one of them out"
-        )
-    return StopRule(measure, int(patience))
 
 
 def single_seeds(config: ConfigDict) -> list[ConfigDict]:
@@ -174,11 +148,14 @@ def validate(config: ConfigDict) -> None:
     check(config, "store_size", stored, f"from config.size={config.size}, that of the views, to 1024")
     one_of("native", config.native, settings.NATIVE)
     one_of("input", config.input, INPUTS)
+    for name in names_in(config.loggers):
+        one_of("loggers", name, LOGGERS)
+        require_installed(name)
     for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
         check(config, key, config[key] >= 1, "at least 1")
     if config.monitor_every is not None:
         check(config, "monitor_every", config.monitor_every >= 0, "at least 1, or 0 to measure nothing")
-    stop_rule(config)
+    monitoring.stop_rule(config)
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
     _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")

@@ -25,6 +25,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Returns the message of an error for the middle of a sentence."""
     return " ".join(str(error).split()).rstrip(".")

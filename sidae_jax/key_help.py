@@ -11,8 +11,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sidae_jax import settings
-from sidae_jax.config import INPUTS, OPTIMIZERS, SCHEDULES, STOP_MEASURES, flat
+from sidae_jax.config import INPUTS, OPTIMIZERS, SCHEDULES, flat
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
+from sidae_jax.loggers.names import LOGGERS
+from sidae_jax.monitoring import STOP_MEASURES
 from sidae_jax.networks.backbones import BACKBONES
 
 
@@ -70,6 +72,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         "MEASURE:EPOCHS ends a run whose measure has had no better value for so many epochs; None: never",
         f"such as knn:50, of {_one_of(STOP_MEASURES)}",
     ),
+    "loggers": ("where metrics go besides metrics.jsonl; None: nowhere", f"of {_one_of(LOGGERS)}, with commas between"),
     "input": (
         "where batches come from: the device's memory (resident), the disk (stream), or encoded files (decode); "
         "auto: resident if it fits",

@@ -56,6 +56,10 @@ MISTAKES = {
         "--config=configs/digits.py:simsam --workdir={run}",
         r"method='simsam' is unknown: give one of sidae, simsiam, dae, .*; did you mean simsiam\?",
     ),
+    "logger": digits(
+        "--config.loggers=wand",
+        r"loggers='wand' is unknown: give one of tensorboard, wandb, mlflow, trackio; did you mean wandb\?",
+    ),
     "data set": digits("--config.dataset=cifar", r"dataset='cifar' is unknown: give one of .*; did you mean cifar10\?"),
     "folder of images, another data set": digits(
         "--config.images=x",

@@ -87,6 +87,7 @@ OUT_OF_RANGE = {
     "checkpoint_every": [0],
     "num_seeds": [0, -1],
     "log_every": [0],
+    "loggers": ["tensorbord"],
     "width": [0],
     "batch_size": [1, 0],
     "accumulate": [0, -1, 3, 512],

@@ -24,7 +24,7 @@ from sidae_jax.evaluation import run as evaluation
 from sidae_jax.evaluation.config import protocol
 from sidae_jax.mesh import put_tree
 from sidae_jax.methods import make_method
-from sidae_jax.runs import measured
+from sidae_jax.monitoring import Measured, stop_rule
 from sidae_jax.training import monitor
 from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.step import create_state, make_optimizer
@@ -182,9 +182,9 @@ def knn_protocol() -> ConfigDict:
 
 def test_the_best_of_some_records():
     records = [{"step": s, "epoch": s / 2, "knn": k, "rankme": 2.0} for s, k in ((2, 0.1), (4, 0.5), (6, 0.5))]
-    assert measured.best(records)["step"] == 4
-    assert measured.best(records, {2, 6})["step"] == 6
-    assert measured.best([{"step": 2, "rankme": 2.0}]) is None
+    assert Measured(records).best_step() == 4
+    assert Measured(records).best_step({2, 6}) == 6
+    assert Measured([{"step": 2, "rankme": 2.0}]).best() is None
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,12 @@ def test_the_best_of_some_records():
     ],
 )
 def test_the_rule_that_ends_a_run(rule, values, ends):
-    found = config.stop_rule(settings(stop_when=rule))
+    found = stop_rule(settings(stop_when=rule))
     records = [
         {"step": 4 * i, "epoch": i + 1.0, "knn": value, "rankme": value, "loss": value}
         for i, value in enumerate(values)
     ]
-    assert bool(measured.why_ended(records, found)) == ends
+    assert bool(Measured(records, found).ended) == ends
 
 
 @pytest.mark.parametrize("text", ["knn", "knn:", "knn:0", "knn:1.5", "knm:3", "alignment:3", ":3", "knn:-1"])

@@ -20,7 +20,14 @@ def test_keys_are_renamed_at_any_depth_and_values_stay():
 def test_runs_and_evaluations_without_newer_keys_had_what_there_was():
     run, record = {"stem": "cifar", "zero_init_residual": False}, {"labelled_rows_sha256": "ab", "accuracy": 0.5}
     added = {"precision": "tensorfloat32"}
-    of_runs = {"native": "off", "size": 32, "store_size": None, "backbone": "resnet18", "accumulate": 1}
+    of_runs = {
+        "native": "off",
+        "size": 32,
+        "store_size": None,
+        "backbone": "resnet18",
+        "accumulate": 1,
+        "loggers": None,
+    }
     assert old_names.modern({"config": run}) == {"config": run | added | of_runs}
     assert old_names.modern(record) == {"labeled_rows_sha256": "ab", "accuracy": 0.5} | added
     assert old_names.modern(record | {"precision": "bfloat16"})["precision"] == "bfloat16"

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import UInt8, UInt64
+from jaxtyping import Float, UInt8, UInt64
 
 from sidae_jax.data.encoded import EncodedImages
 
@@ -29,6 +29,12 @@ def measure(images: UInt8[np.ndarray, "n h w 3"] | EncodedImages) -> Normalizati
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.where(std > 0, std, 255)
     return Normalization(tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
+
+
+def pixels(x: Float[np.ndarray, "*shape 3"], normalization: Normalization) -> UInt8[np.ndarray, "*shape 3"]:
+    """Returns the pixels of normalized images, clipped to 0..255."""
+    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)
 
 
 def _sums(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[UInt64[np.ndarray, "3"], UInt64[np.ndarray, "3"]]:

@@ -9,12 +9,12 @@ import rich.console
 import sklearn.manifold
 import threadpoolctl
 from flax import nnx
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32
 from ml_collections import ConfigDict
 
 from sidae_jax import data, runtime, streams
 from sidae_jax.config import folder_settings, view_settings
-from sidae_jax.data.normalization import Normalization
+from sidae_jax.data.normalization import pixels
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file
@@ -58,8 +58,8 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     pictures = Pictures(
         epoch=float(metadata["epoch"]),
         images=images,
-        views=_pixels(np.stack([x1, x2], 1), normalization),
-        reconstructions=_pixels(np.stack(np.split(reconstructions, 2), 1), normalization),
+        views=pixels(np.stack([x1, x2], 1), normalization),
+        reconstructions=pixels(np.stack(np.split(reconstructions, 2), 1), normalization),
         tsne=_project(features),
         labels=np.asarray(test.labels[:_PROJECTED]),
         class_names=np.array(test.class_names, np.str_),
@@ -96,9 +96,3 @@ def _project(features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]
     perplexity = min(30, (len(features) - 1) / 3)  # scikit-learn's default, or less for few images
     with threadpoolctl.threadpool_limits(1):
         return sklearn.manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(features)
-
-
-def _pixels(x: Float[np.ndarray, "*shape"], normalization: Normalization) -> UInt8[np.ndarray, "*shape"]:
-    """Returns the pixels of normalized images, clipped to 0..255."""
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
-    return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)

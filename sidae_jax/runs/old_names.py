@@ -17,6 +17,7 @@ _BEFORE = {
         "store_size": None,
         "backbone": "resnet18",
         "accumulate": 1,
+        "loggers": None,
     },
     # the record of an evaluation
     "labeled_rows_sha256": {"precision": "tensorfloat32"},

@@ -5,6 +5,7 @@ import pathlib
 
 from sidae_jax.errors import UserError
 from sidae_jax.files import existing_folder
+from sidae_jax.monitoring import Measured
 from sidae_jax.runs import measured
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.runs.measured import BEST
@@ -69,10 +70,10 @@ def _saved(checkpoints: Checkpoints) -> list[int]:
 
 
 def _best(checkpoints: Checkpoints, name: str) -> int:
-    best = measured.best(measured.read(checkpoints.directory.parent), checkpoints.steps())
+    best = Measured(measured.read(checkpoints.directory.parent)).best_step(checkpoints.steps())
     if best is None:
         raise UserError(
             f"{name}={BEST}, but {checkpoints.directory.parent / 'metrics.jsonl'} has no kNN of a saved step, as for "
             "images without labels, or with config.monitor_every=0: give the number of a step"
         )
-    return int(best["step"])
+    return best

@@ -19,11 +19,12 @@ from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from sidae_jax import quality, streams
-from sidae_jax.config import monitor_every, view_settings
+from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.evaluation.protocols import NearestNeighbors
 from sidae_jax.mesh import AXIS, put
+from sidae_jax.monitoring import epochs_between
 from sidae_jax.networks.precision import in_full, products_in
 from sidae_jax.streams import Stream
 from sidae_jax.training.step import TrainState
@@ -56,7 +57,7 @@ class Monitor:
         mesh: Mesh,
     ):
         """Puts the images on the devices, each its part. All processes must call this together."""
-        n = count(len(images.images), monitor_every(config), math.prod(images.images.shape[1:]))
+        n = count(len(images.images), epochs_between(config), math.prod(images.images.shape[1:]))
         rows = streams.generator(Stream.MONITOR, _SEED).permutation(len(images.images))[:n]
         labels = images.labels[rows]
         self._batch = max(1, min(_BATCH, config.batch_size // config.accumulate // mesh.size))  # of a device

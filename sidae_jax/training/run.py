@@ -8,13 +8,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data
-from sidae_jax.config import monitor_every
 from sidae_jax.data import normalization
 from sidae_jax.mesh import AXIS, replicated_keys
 from sidae_jax.methods import make_method
+from sidae_jax.monitoring import epochs_between
 from sidae_jax.training import input_pipeline
 from sidae_jax.training.mapped_step import make_mapped_step
 from sidae_jax.training.monitor import Monitor
+from sidae_jax.training.sample_pictures import SHOWN, SamplePictures
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.segments import Segment
 from sidae_jax.training.step import TrainState, create_state, make_optimizer
@@ -67,7 +68,7 @@ class Run:
 
     def monitor_due(self, step: int) -> bool:
         """Returns whether the features are measured after this step: at the ends of epochs, and at that of the run."""
-        every = monitor_every(self.config) * self.steps_per_epoch
+        every = epochs_between(self.config) * self.steps_per_epoch
         return every > 0 and (step % every == 0 or step == self.total_steps)
 
     def measure(self, state: TrainState) -> dict[str, float]:
@@ -75,6 +76,13 @@ class Run:
         if self._monitor is None:
             self._monitor = Monitor(self.config, self.images, self._graphdef, self.normalization, self.mesh)
         return self._monitor.measure(state)
+
+    def sample_pictures(self, config: ConfigDict) -> SamplePictures | None:
+        """Returns what makes the pictures of a seed for loggers; None if the run has none."""
+        if not config.loggers:
+            return None
+        rows = input_pipeline.batch_order(len(self.images.images), config.batch_size, config.seed)[0][:SHOWN]
+        return SamplePictures(config, self._graphdef, self.images.images[rows], self.normalization)
 
     def batches(self, segment: Segment) -> Iterator[tuple[int, Any]]:
         """Yields, for each call of the step in the segment, how many steps it does and its batch."""

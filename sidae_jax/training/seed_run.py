@@ -3,17 +3,22 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from sidae_jax import processes
-from sidae_jax.config import stop_rule
+from sidae_jax.config import plain
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.loggers.loggers import Loggers
+from sidae_jax.loggers.names import names_in
+from sidae_jax.loggers.protocol import LoggedRun
+from sidae_jax.monitoring import Measured, stop_rule
 from sidae_jax.runs import checkpoint, measured
 from sidae_jax.runs.workdir import Workdir
+from sidae_jax.training.sample_pictures import SamplePictures
 from sidae_jax.training.step import TrainState
 from sidae_jax.training.warm_start import WarmStart
 
@@ -36,7 +41,6 @@ class SeedRun:
       name: " of seed 5", for messages, if the run has several seeds.
       on_log: called with each record after it is written; None for nothing.
       diverged: why this seed is not trained any further; None while its loss and state are finite.
-      stopped: why it has ended early, by config.stop_when; None otherwise.
     """
 
     def __init__(self, workdir: Workdir, normalization: Normalization, steps_per_epoch: int, *, among_others: bool):
@@ -47,16 +51,16 @@ class SeedRun:
         self.name = f" of seed {self.config.seed}" if among_others else ""
         self.on_log: Callable[[dict[str, Any]], None] | None = None
         self.diverged: str | None = None
-        self.stopped: str | None = None
-        self._stop_rule = stop_rule(self.config)
         self._collapse_reported = False
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
         self._metrics = None
+        self._loggers: Loggers | None = None
         return self
 
     def __exit__(self, *_) -> None:
+        self.close_loggers(finished=False)
         if self._metrics is not None:
             self._metrics.close()
         self.checkpoints.__exit__()
@@ -71,11 +75,14 @@ class SeedRun:
         """Whether it was added after others had checkpoints."""
         return self.workdir.joined_late
 
-    def open(self, initial: TrainState, warm_start: WarmStart | None = None) -> None:
-        """Finds the newest intact checkpoint, and opens metrics.jsonl to go on after it. Collective.
+    def open(
+        self, initial: TrainState, warm_start: WarmStart | None = None, samples: SamplePictures | None = None
+    ) -> None:
+        """Finds the newest intact checkpoint, and opens metrics.jsonl and loggers to go on after it. Collective.
 
         initial: the state at step 0, of the shapes of all later ones.
         warm_start: the backbone that the state at step 0 has instead of its own.
+        samples: makes the pictures that loggers get.
 
         Raises:
           UserError: there are checkpoints, and all are corrupt.
@@ -86,17 +93,18 @@ class SeedRun:
         self.workdir.status.opened(self._on_disk, self.config.epochs * self.steps_per_epoch)
         if jax.process_index() == 0:
             self._metrics = self.workdir.open_metrics(self._on_disk)
+            self._samples = samples
+            self._loggers = Loggers(names_in(self.config.loggers), self._logged_run())
+
         records = measured.read(self.workdir.folder, self._on_disk) if jax.process_index() == 0 else None
-        self._measured: list[measured.Record] = processes.gather(records)[0]
-        self.checkpoints.best = self._best_step(self.saved_steps)
-        self._note_end()
+        self._measured = Measured(processes.gather(records)[0], stop_rule(self.config))
+        self.workdir.status.ended_early = self.stopped
+        self.checkpoints.best = self._measured.best_step(self.saved_steps)
 
-    def _note_end(self) -> None:
-        self.stopped = self.workdir.status.ended_early = measured.why_ended(self._measured, self._stop_rule)
-
-    def _best_step(self, steps: Collection[int] | None = None) -> int | None:
-        best = measured.best(self._measured, steps)
-        return best and best["step"]
+    @property
+    def stopped(self) -> str | None:
+        """Why it has ended early, by config.stop_when; None otherwise."""
+        return self._measured.ended
 
     @property
     def ended(self) -> bool:
@@ -105,8 +113,32 @@ class SeedRun:
 
     def save_due(self, step: int) -> bool:
         """Returns whether the state after this step is to be saved: it is the best by kNN, or ends the seed early."""
-        newest = bool(self._measured) and self._measured[-1]["step"] == step
-        return newest and (self.stopped is not None or self._best_step() == step)
+        newest = self._measured.newest()
+        measured_now = newest is not None and newest["step"] == step
+        return measured_now and (self.stopped is not None or self._measured.best_step() == step)
+
+    def _logged_run(self) -> LoggedRun:
+        folder, several = self.workdir.folder, bool(self.name)
+        return LoggedRun(
+            folder=folder,
+            top_folder=folder.parent if several else folder,
+            name=f"{folder.parent.name}-{folder.name}" if several else folder.name,
+            group=folder.parent.name,
+            config=plain(self.config),
+            step=self._on_disk,
+        )
+
+    def close_loggers(self, *, finished: bool) -> None:
+        """Waits until the loggers have written everything, up to a minute, and prints what went wrong."""
+        if self._loggers is not None:
+            for news in self._loggers.close(finished=finished and not self.diverged):
+                print(news, flush=True)
+
+    def log_pictures(self, step: int, state: TrainState) -> str | None:
+        """Hands pictures of the state to the loggers. Returns a warning as `log` does."""
+        if self._loggers is None or self._samples is None:
+            return None
+        return _lines(self._loggers.pictures(lambda: self._samples.make(step, state), step))
 
     def restore(self, step: int) -> TrainState | None:
         """Returns the state at `step`: a checkpoint, or the initial state. Collective.
@@ -131,28 +163,29 @@ class SeedRun:
         return checkpoint.from_arrays(self._initial, arrays)
 
     def log(self, record: dict[str, float | int]) -> str | None:
-        """Writes a line of metrics. Returns a warning for the user about a collapse (once) or a divergence."""
+        """Writes a line of metrics. Returns warnings for the user, each once: of a collapse, a divergence, a logger."""
         if not np.isfinite(record["loss"]):
             return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
         if self.ended or record["step"] <= self._on_disk:
             return None
+        warnings = []
         if self._metrics is not None:
             self._metrics.write(json.dumps(record) + "\n")
             self.workdir.status.step = record["step"]
-        if measured.is_measured(record):
-            self._measured.append(record)
-            self._note_end()
+            warnings += self._loggers.log(record)
+        self._measured.add(record)
+        self.workdir.status.ended_early = self.stopped
         if self.on_log is not None:
             self.on_log(dict(record))
         if record["feature_std"] < 0.1 and not self._collapse_reported:
             self._collapse_reported = True
-            return _COLLAPSE.format(**record, seed=self.name, measured=self._last_measures())
-        return None
+            warnings.append(_COLLAPSE.format(**record, seed=self.name, measured=self._last_measures()))
+        return _lines(warnings)
 
     def _last_measures(self) -> str:
-        if not self._measured:
+        last = self._measured.newest()
+        if last is None:
             return ""
-        last = self._measured[-1]
         knn = f"kNN {last['knn']:.1%}, " if "knn" in last else ""
         return f"; measured at step {last['step']}: {knn}RankMe {last['rankme']:.1f}"
 
@@ -166,7 +199,7 @@ class SeedRun:
         if self.diverged or (self.stopped and not self.save_due(step)):
             return None
         scheduled |= self.stopped is not None
-        if self._best_step() == step:
+        if self._measured.best_step() == step:
             self.checkpoints.best = step
         if step in self.checkpoints.steps():
             if scheduled:
@@ -187,7 +220,7 @@ class SeedRun:
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
         self.workdir.status.saved_step = step
-        return None
+        return self.log_pictures(step, checkpoint.from_arrays(self._initial, arrays)) if scheduled else None
 
     def _diverge(self, what: str) -> str | None:
         if self.diverged is not None:
@@ -204,9 +237,13 @@ class SeedRun:
         arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}
         loss = self.checkpoints.metadata(step)["loss"]
-        best = measured.best(self._measured, self.saved_steps)
+        best = self._measured.best(self.saved_steps)
         return [
             *([f"ended early: {self.stopped}"] if self.stopped else []),
             *([f"best kNN {best['knn']:.1%} at step {best['step']}: --step=best evaluates it"] if best else []),
             f"done: step {step}, loss {loss:.6f}, parameters sha256 {checkpoint.arrays_sha256(network)}",
         ]
+
+
+def _lines(warnings: list[str]) -> str | None:
+    return "\n".join(warnings) or None

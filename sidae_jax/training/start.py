@@ -8,8 +8,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, files, mesh, processes
-from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds, stop_rule
+from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds
 from sidae_jax.errors import UserError
+from sidae_jax.monitoring import stop_rule
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
 from sidae_jax.training.run import Run
@@ -43,7 +44,7 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
     for seed, initial in zip(run.seeds, initial_states, strict=True):
         if jax.process_index() == 0:
             seed.workdir.write_config(sha256, warm_start and warm_start.record)
-        seed.open(initial, warm_start)
+        seed.open(initial, warm_start, run.sample_pictures(seed.config))
     return run
 
 

@@ -49,6 +49,8 @@ def train(
         with signals or StopSignals() as signals:
             while segment := next_segment([seed for seed in run.seeds if not seed.ended], run.total_steps):
                 trained |= _train_segment(run, segment, signals)
+        for seed in run.seeds:
+            seed.close_loggers(finished=True)
         _print_summaries(run, trained)
         if diverged := [seed.diverged for seed in run.seeds if seed.diverged]:
             raise Diverged("; ".join(diverged))
@@ -63,10 +65,13 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
     states = [seed.restore(step) for seed in seeds]
     if any(state is None for state in states):
         return False
+    pictured = [seed.log_pictures(0, own) for seed, own in zip(seeds, states, strict=True)] if step == 0 else []
     state = mesh.put_tree(run.mesh, stack(states))
     mapped_step, key = run.mapped_step(len(seeds)), run.key(seeds)
     with TrainingConsole(step, run.total_steps, run.steps_per_epoch, quiet=jax.process_index() != 0) as console:
         console.write(_announcement(run, segment))
+        for warning in pictured:
+            console.warn(warning)
         clock = Clock(step)
         for num_steps, batch in run.batches(segment):
             with jax.transfer_guard("disallow"):
