@@ -36,7 +36,7 @@ def stop_rule(config: ConfigDict) -> StopRule | None:
     measure, _, patience = config.stop_when.partition(":")
     if measure not in STOP_MEASURES or not patience.isdecimal() or int(patience) < 1:
         raise UserError(
-            f"config.stop_when={config.stop_when} is no rule: give --config.stop_when=MEASURE:EPOCHS, with MEASURE one of "
+            f"config.stop_when={config.stop_when} is no rule: give --config.stop_when=MEASURE:EPOCHS, MEASURE one of "
             f"{', '.join(STOP_MEASURES)}, such as knn:50"
         )
     if epochs_between(config) == 0:
