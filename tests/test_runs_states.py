@@ -16,7 +16,7 @@ from sidae_jax.evaluation import results
 SETTINGS = ["--config.width=4", "--config.d_hid=8", "--config.batch_size=32", "--config.train_split=train[:64]"]
 SETTINGS += ["--config.log_every=2", "--config.native=off"]
 SETTINGS += ["--config.epochs=50", "--config.checkpoint_every=10"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def train(folder, name):
@@ -33,7 +33,7 @@ def train(folder, name):
 
 
 def wait_for(there, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -55,7 +55,7 @@ def seen(tmp_path_factory):
     during["status"] = json.loads((stopped / "status.json").read_text())
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 143
 
     for name in ("killed", "table/sidae/seed1"):
@@ -65,7 +65,7 @@ def seen(tmp_path_factory):
     wait_for(lambda: len(lines(killed)) > before, process)
     process.kill()
     process.communicate()
-    out, err = other.communicate(timeout=120)
+    out, err = other.communicate(timeout=240)
     assert other.returncode == 0, err
     assert "done: step 100, " in out
     shutil.copytree(killed, folder / "runs" / "table/sidae/seed0")
