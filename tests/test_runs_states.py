@@ -19,8 +19,17 @@ SETTINGS += ["--config.epochs=50", "--config.checkpoint_every=10"]
 pytestmark = pytest.mark.timeout(600)
 
 
-def train(folder, name):
-    """The same program for every name, so that only the first one waits for the compiler."""
+@pytest.fixture(scope="module")
+def train():
+    """Starts the same program for every name, so that only the first one waits for the compiler."""
+    started = []
+    yield lambda folder, name: started.append(start(folder, name)) or started[-1]
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start(folder, name):
     command = [sys.executable, "-m", "sidae_jax.main", f"--config={ROOT}/configs/digits.py:simsiam"]
     return subprocess.Popen(
         [*command, f"--workdir=runs/{name}", *SETTINGS],
@@ -41,7 +50,7 @@ def wait_for(there, process):
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(tmp_path_factory, train):
     """The folder of runs that have ended in each way, and what was seen of one that was training."""
     folder = tmp_path_factory.mktemp("states")
     stopped, killed = folder / "runs" / "stopped", folder / "runs" / "killed"
