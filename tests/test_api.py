@@ -153,7 +153,7 @@ def test_a_run_has_the_bits_of_the_command_lines(trained, sha256_of_the_command_
     assert sha256(capsys) == sha256_of_the_command_line
     lines = [json.loads(line) for line in (run.workdir / "metrics.jsonl").read_text().splitlines()]
     assert records == lines
-    assert [record["step"] for record in records] == [5, 10, 15, 20, 25, 30, 35, 40, 44]
+    assert [record["step"] for record in records] == [5, 10, 15, 20, 22, 25, 30, 35, 40, 44]  # 22 and 44 measured
 
 
 def test_a_run_that_is_stopped_in_each_way_continues_to_the_same_bits(tmp_path, sha256_of_the_command_line, capsys):

@@ -92,6 +92,7 @@ OUT_OF_RANGE = {
     "batch_size": [1, 0],
     "accumulate": [0, -1, 3, 512],
     "seed": [-1, 2**32],
+    "monitor_every": [-1],
     "lr": [0.0, -0.1, INF, NAN],
     "momentum": [-0.1, 1.0, NAN],
     "weight_decay": [-1e-9, INF, NAN],
@@ -116,6 +117,7 @@ EDGES = {
     "w": [0.0, 1.0],
     "batch_size": [2],
     "accumulate": [1, 2, 256],
+    "monitor_every": [0, 1, 1000],
     "d_hid": [4],
     "views.hue": [0.0, 0.5],
     "views.p_blur": [0.0, 1.0],
@@ -154,8 +156,8 @@ def test_a_value_out_of_range_of_one_methods_key_is_refused(method, key, value):
 
 
 def test_every_key_with_a_range_is_tested_and_the_ranges_edges_are_good():
-    # the data's and another run's names, and a truth value
-    without_range = {"dataset", "data_dir", "train_split", "init_from", "zero_init_residual"}
+    # the data's and another run's names, a rule that test_monitor.py has, and a truth value
+    without_range = {"dataset", "data_dir", "train_split", "init_from", "stop_when", "zero_init_residual"}
     assert set(OUT_OF_RANGE) | without_range == set(flat(pretraining("sidae", "digits")))
     for key, values in EDGES.items():
         for value in values:

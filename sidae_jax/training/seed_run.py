@@ -232,7 +232,7 @@ class SeedRun:
         return f"warning: {what}; the other seeds go on" if self.name else None
 
     def summary(self) -> list[str]:
-        """Returns the last lines that a run prints, from its files. Collective."""
+        """Returns the last lines that a run prints, from its files; the very last says that it is done. Collective."""
         step = self.saved_steps[-1]
         arrays = self.checkpoints.restore(step, checkpoint.to_arrays(self._initial))
         network = {name: value for name, value in arrays.items() if name.startswith(("params.", "batch_stats."))}

@@ -152,12 +152,19 @@ def _announcement(run: Run, segment: Segment) -> str:
 
 
 def _print_summaries(run: Run, trained: bool) -> None:
-    """Prints the last lines of every seed, from its files. Collective."""
+    """Prints the last lines, from the files of the seeds: of each, those on its best step, then that it is done.
+
+    Collective.
+    """
     if not trained and jax.process_index() == 0:
         early = any(seed.stopped for seed in run.seeds)
         print("this run is finished" + ("" if early else f": all {run.total_steps} steps are done"))
-    for seed in run.seeds:
-        if not seed.diverged:
-            for line in seed.summary():
-                if jax.process_index() == 0:
-                    print(f"seed {seed.config.seed} {line}" if len(run.seeds) > 1 else line, flush=True)
+    whole = [seed for seed in run.seeds if not seed.diverged]
+    summaries = [seed.summary() for seed in whole]
+    if jax.process_index() == 0:
+        names = [f"seed {seed.config.seed} " if len(run.seeds) > 1 else "" for seed in whole]
+        for name, (*notes, _) in zip(names, summaries, strict=True):
+            for note in notes:
+                print(f"{name}{note}")
+        for name, (*_, done) in zip(names, summaries, strict=True):
+            print(f"{name}{done}", flush=True)
