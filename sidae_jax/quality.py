@@ -3,7 +3,6 @@
 All take the features of a backbone in evaluation mode, in float32, and compute in full float32.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -53,14 +52,14 @@ def knn_accuracy(
     labels: Int[Array, " n"],
     *,
     num_asked: int,
-    num_classes: int,
     k: int,
     temperature: float,
 ) -> Float[Array, ""]:
     """The fraction of the first `num_asked` images whose label has the greatest weight among their k nearest neighbors.
 
     The neighbors are among all other images; a neighbor's weight is exp(cosine / temperature) (Wu et al., 2018, 3.4).
-    Images without a label, -1, neither vote nor are asked. NaN if none that is asked has a label.
+    Images without a label, -1, neither vote nor are asked; of labels with the same weight, the nearest counts. NaN if
+    no image that is asked has a label.
     """
     u = unit(features)
     cosines = jnp.matmul(u[:num_asked], u.T, precision=_EXACT)
@@ -68,6 +67,12 @@ def knn_accuracy(
     cosines = jnp.where(itself | (labels < 0), -jnp.inf, cosines)
     nearest, rows = lax.top_k(cosines, k)
     weights = jnp.exp(nearest / temperature)  # at most exp(1 / T), which float32 holds for T > 0.012
-    votes = (jax.nn.one_hot(labels[rows], num_classes) * weights[..., None]).sum(1)
+
+    def winner(asked: tuple[Float[Array, " k"], Int[Array, " k"]]) -> Int[Array, ""]:
+        """The label of most weight, all of which are labels of neighbors: a vote per class would take more memory."""
+        weight, label = asked
+        return label[jnp.where(label[:, None] == label, weight, 0).sum(1).argmax()]
+
+    found = lax.map(winner, (weights, labels[rows]), batch_size=100)
     own = labels[:num_asked]
-    return (votes.argmax(-1) == own).sum() / jnp.where((own >= 0).any(), (own >= 0).sum(), jnp.nan)
+    return (found == own).sum() / jnp.where((own >= 0).any(), (own >= 0).sum(), jnp.nan)

@@ -65,7 +65,7 @@ def test_knn_asks_each_image_about_the_others(k):
     features = RNG.normal(size=(90, 5)) + 0.8 * RNG.normal(size=(4, 5))[labels]
     labels[RNG.permutation(90)[:20]] = -1
     assert -1 in labels[:40]
-    found = quality.knn_accuracy(f32(features), jnp.asarray(labels), num_asked=40, num_classes=4, k=k, temperature=0.07)
+    found = quality.knn_accuracy(f32(features), jnp.asarray(labels), num_asked=40, k=k, temperature=0.07)
     wanted = by_scikit_learn(features, labels, 40, k, 0.07)
     assert 0.3 < wanted < 0.95
     assert float(found) == pytest.approx(wanted, abs=1e-6)
@@ -73,7 +73,5 @@ def test_knn_asks_each_image_about_the_others(k):
 
 def test_knn_without_a_labeled_image_is_not_a_number():
     labels = jnp.array([-1, -1, 0, 1])
-    found = quality.knn_accuracy(
-        f32(RNG.normal(size=(4, 3))), labels, num_asked=2, num_classes=2, k=1, temperature=0.07
-    )
+    found = quality.knn_accuracy(f32(RNG.normal(size=(4, 3))), labels, num_asked=2, k=1, temperature=0.07)
     assert np.isnan(found)

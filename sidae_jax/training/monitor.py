@@ -81,8 +81,7 @@ class Monitor:
             num_pairs=max(2, n // 8),
             batch=self._batch,
             num_asked=min(n, _MOST_ASKED),
-            num_classes=images.num_classes if knn_possible else 0,
-            k=min(knn.k, max(1, labeled // _IMAGES_PER_NEIGHBOR)),
+            k=min(knn.k, max(1, labeled // _IMAGES_PER_NEIGHBOR)) if knn_possible else 0,
             temperature=knn.temperature,
         )
         specs = P(), P(), P(AXIS), P(AXIS), P()
@@ -116,13 +115,12 @@ def _measure(
     num_pairs: int,
     batch: int,
     num_asked: int,
-    num_classes: int,
     k: int,
     temperature: float,
 ) -> dict[str, Float[Array, ""]]:
     """Returns the measures, on every device, of the images of all devices; `batch` of its own pass at a time.
 
-    num_classes is 0 if too few images have a label for kNN.
+    k is 0 if too few images have a label for kNN.
     """
     backbone = nnx.merge(graphdef, params, batch_stats, copy=True).encoder.backbone
     mean, std = np.float32(normalization.mean), np.float32(normalization.std)
@@ -155,9 +153,7 @@ def _measure(
         "alignment": quality.alignment(h1, h2),
         "uniformity": (quality.uniformity(h1) + quality.uniformity(h2)) / 2,
     }
-    if num_classes:
-        knn = quality.knn_accuracy(
-            h, labels, num_asked=num_asked, num_classes=num_classes, k=k, temperature=temperature
-        )
+    if k:
+        knn = quality.knn_accuracy(h, labels, num_asked=num_asked, k=k, temperature=temperature)
         found = {"knn": knn, **found}
     return found
