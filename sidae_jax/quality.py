@@ -4,6 +4,7 @@ All take the features of a backbone in evaluation mode, in float32, and compute 
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -15,16 +16,20 @@ def unit(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return features / jnp.maximum(jnp.linalg.norm(features, axis=-1, keepdims=True), 1e-8)
 
 
-def rankme(features: Float[Array, "n d"]) -> Float[Array, ""]:
+def rankme(features: Float[np.ndarray, "n d"]) -> float:
     """RankMe, the effective rank of the features (Garrido et al., 2023, eq. 1 and 2): in [1, min(n, d)].
 
     It is exp(-sum p log p) of p = sigma / |sigma|_1 + 1e-7, with the singular values sigma. 1: all features lie on one
-    line through 0, that is, dimensional collapse. Features that are all 0 have 1 too.
+    line through 0, that is, dimensional collapse. Features that are all 0 have 1 too; NaN if one is not finite.
+
+    By LAPACK on the host: an SVD takes a TPU's compiler a minute, and the squares of a Gram matrix would lose the small
+    singular values.
     """
-    # of the triangular factor, which is small; the squares of a Gram matrix would lose the small singular values
-    sigma = jnp.linalg.svd(jnp.linalg.qr(features, mode="r"), compute_uv=False)
-    p = sigma / jnp.maximum(sigma.sum(), 1e-30) + 1e-7
-    return jnp.maximum(jnp.exp(-(p * jnp.log(p)).sum()), 1.0)
+    if not np.isfinite(features).all():
+        return float("nan")
+    sigma = np.linalg.svd(features, compute_uv=False).astype(np.float64)
+    p = sigma / max(sigma.sum(), 1e-30) + 1e-7
+    return max(1.0, float(np.exp(-(p * np.log(p)).sum())))
 
 
 def alignment(f1: Float[Array, "n d"], f2: Float[Array, "n d"]) -> Float[Array, ""]:

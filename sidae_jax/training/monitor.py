@@ -89,8 +89,8 @@ class Monitor:
 
     def measure(self, state: TrainState) -> dict[str, float]:
         """Returns knn (if images have labels), rankme, alignment and uniformity of one seed's state. Collective."""
-        measured = self._program(state.params, state.batch_stats, *self._inputs)
-        return {name: float(value) for name, value in jax.device_get(measured).items()}
+        measures, features = jax.device_get(self._program(state.params, state.batch_stats, *self._inputs))
+        return {"rankme": quality.rankme(features), **{name: float(value) for name, value in measures.items()}}
 
 
 def count(num_images: int, every: int, image_bytes: int) -> int:
@@ -117,9 +117,10 @@ def _measure(
     num_asked: int,
     k: int,
     temperature: float,
-) -> dict[str, Float[Array, ""]]:
-    """Returns the measures, on every device, of the images of all devices; `batch` of its own pass at a time.
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, "n d"]]:
+    """Returns the measures but for RankMe, and the features, of the images of all devices, on each of them.
 
+    `batch` of a device's own images pass at a time.
     k is 0 if too few images have a label for kNN.
     """
     backbone = nnx.merge(graphdef, params, batch_stats, copy=True).encoder.backbone
@@ -149,11 +150,10 @@ def _measure(
     h = gathered(of_image, images)[:n]
     h1, h2 = (f[:num_pairs] for f in gathered(of_views, pairs))
     found = {
-        "rankme": quality.rankme(h),
         "alignment": quality.alignment(h1, h2),
         "uniformity": (quality.uniformity(h1) + quality.uniformity(h2)) / 2,
     }
     if k:
         knn = quality.knn_accuracy(h, labels, num_asked=num_asked, k=k, temperature=temperature)
         found = {"knn": knn, **found}
-    return found
+    return found, h
