@@ -68,15 +68,16 @@ def config_keys() -> str:
             table(protocols, lambda name: name in shared),
             *(
                 f"## {PROTOCOLS[name].title}: `--config={PROTOCOLS[name].config_name}`\n\n"
-                + (table({name: keys}, lambda key: "." in key) if any("." in key.name for key in keys) else "No more.\n")
+                + table({name: keys}, lambda key: "." in key)
                 for name, keys in protocols.items()
+                if any("." in key.name for key in keys)
             ),
         ]
     )
 
 
 def table(keys_of: dict[str, list[Key]], wanted) -> str:
-    """Returns the rows of the wanted keys of several methods or protocols; a default that is not all theirs names them."""
+    """Returns the wanted keys of several methods or protocols, a row each; defaults that are not of all name whose."""
     rows: dict[str, dict[str, Key]] = {}
     for owner, keys in keys_of.items():
         for key in keys:
