@@ -5,7 +5,7 @@ repository.
 """
 
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -76,7 +76,7 @@ def config_keys() -> str:
     )
 
 
-def table(keys_of: dict[str, list[Key]], wanted) -> str:
+def table(keys_of: dict[str, list[Key]], wanted: Callable[[str], bool]) -> str:
     """Returns the wanted keys of several methods or protocols, a row each; defaults that are not of all name whose."""
     rows: dict[str, dict[str, Key]] = {}
     for owner, keys in keys_of.items():
@@ -92,8 +92,11 @@ def row(by_owner: dict[str, Key], owners: int) -> str:
     having: dict[str, list[str]] = {}
     for owner, key in by_owner.items():
         having.setdefault(value(key.default), []).append(owner)
-    same = len(having) == 1 and len(by_owner) == owners
-    default = next(iter(having)) if same else "<br>".join(f"{text} ({listed(o)})" for text, o in having.items())
+    default = "<br>".join(f"{text} ({', '.join(of)})" for text, of in having.items())
+    if len(having) == 1 and len(by_owner) == owners:
+        default = next(iter(having))
+    elif all(key.default == owner for owner, key in by_owner.items()):  # method, protocol
+        default = "its name"
     return f"| `{first.name}` | {default} | {first.meaning} | {first.values} |\n"
 
 
@@ -112,8 +115,3 @@ def changes() -> str:
 def value(default: object) -> str:
     """Returns a default as it is written on the command line."""
     return f"`{default}`"
-
-
-def listed(owners: Iterable[str]) -> str:
-    """Returns names with commas."""
-    return ", ".join(owners)
