@@ -5,6 +5,7 @@ repository.
 """
 
 import pathlib
+import re
 from collections.abc import Callable
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -26,7 +27,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Adds the pages to those in docs/."""
     pages = {"config_keys.md": config_keys()}
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
-        pages[name.lower()] = (ROOT / name).read_text().replace("](docs/", "](")
+        inside = (ROOT / name).read_text().replace("](docs/", "](")
+        pages[name.lower()] = re.sub(r"\[(tests/[^]]*)\]\([^)]*\)", r"`\1`", inside)  # the site holds docs/ alone
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
