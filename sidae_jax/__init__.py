@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sidae_jax.api import evaluate, load, make_config, sample_views, train
     from sidae_jax.recorded_run import Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Run", "__version__", "evaluate", "load", "make_config", "sample_views", "train"]
 
 

@@ -230,10 +230,12 @@ def shift_hue(planes: Planes, turns: Float[Array, ""]) -> Planes:
     value, low = jnp.max(planes, 0), jnp.min(planes, 0)
     chroma = value - low
     divisor = jnp.where(chroma > 0, chroma, 1.0)
+    # not `value == red`: a compiler may round red otherwise in its two places, and the hue would jump to another sixth;
+    # where two channels are nearly the same, both cases have nearly the same hue
     sixths = jnp.where(
-        value == red,
+        (red >= green) & (red >= blue),
         (green - blue) / divisor,
-        jnp.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+        jnp.where(green >= blue, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     offset = jnp.array([5.0, 3.0, 1.0])[:, None, None]
     k = offset + sixths + 6 * turns

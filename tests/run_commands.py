@@ -22,7 +22,9 @@ ENVIRONMENT = os.environ | {
 
 def runs(folder, *arguments, stdin=""):
     command = [sys.executable, "-m", "sidae_jax.runs", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, timeout=120
+    )
 
 
 def listed(folder, *arguments):

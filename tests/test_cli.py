@@ -94,7 +94,7 @@ def test_a_workdir_is_that_of_one_process(tmp_path):
     assert done.returncode == 2
     assert f"--workdir={tmp_path} is in use by process {os.getpid()} on " in done.stderr
     assert done.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "status.json"]
     with Workdir(tmp_path, ConfigDict(), lock=True):  # free again
         pass
     with pytest.raises(UserError), files.opened(tmp_path / "made") as folder, Workdir(folder, ConfigDict(), lock=True):

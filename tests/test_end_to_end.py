@@ -82,7 +82,10 @@ def test_killed_and_stopped_at_any_moment_it_resumes_to_the_same_bits(tmp_path, 
     assert code == 0
     assert sha256(out) == left_alone[1]
     saved = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
-    assert saved == [40, 80, 120, 160, 200]  # what the stops left is gone
+    measured = [record for record in map(json.loads, metrics(tmp_path)) if "knn" in record]
+    knn = {record["step"]: record["knn"] for record in measured}
+    assert list(knn) == list(range(20, 201, 20))  # each of ten epochs
+    assert saved == sorted({40, 80, 120, 160, 200, max(knn, key=knn.get)})  # what the stops left is gone
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
     code, out = finish(start(tmp_path))  # once more: nothing left to do

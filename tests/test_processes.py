@@ -164,7 +164,9 @@ def test_sigterm_saves_and_the_same_command_or_one_process_continues(one_process
         assert "stopped by SIGTERM; step " in launch.output.read_text()
     stopped_at = _records(workdir)[-1]["step"]
     assert 1 <= stopped_at < _STEPS
-    assert [path.name for path in (workdir / "checkpoints").glob("[0-9]*")] == [str(stopped_at)]
+    saved = {int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")}
+    assert stopped_at in saved
+    assert len(saved) <= 2  # the other one is the best by kNN
 
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", workdir, copy], check=True)

@@ -27,7 +27,7 @@ def test_a_line_cut_short_is_skipped_with_a_warning(tmp_path, caplog):
     path.write_text(path.read_text() + '{"step": 40, "accu')
     results.add(path, {"step": 60, "accuracy": 0.7})
     assert [record["step"] for record in results.read(path)] == [20, 60]
-    assert f"Line 2 of {path} is corrupt" in caplog.text
+    assert f"{path}: line 2 is corrupt" in caplog.text
 
 
 def test_results_of_other_settings_are_not_mixed(tmp_path):

@@ -16,11 +16,20 @@ from sidae_jax.evaluation import results
 SETTINGS = ["--config.width=4", "--config.d_hid=8", "--config.batch_size=32", "--config.train_split=train[:64]"]
 SETTINGS += ["--config.log_every=2", "--config.native=off"]
 SETTINGS += ["--config.epochs=50", "--config.checkpoint_every=10"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
-def train(folder, name):
-    """The same program for every name, so that only the first one waits for the compiler."""
+@pytest.fixture(scope="module")
+def train():
+    """Starts the same program for every name, so that only the first one waits for the compiler."""
+    started = []
+    yield lambda folder, name: started.append(start(folder, name)) or started[-1]
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start(folder, name):
     command = [sys.executable, "-m", "sidae_jax.main", f"--config={ROOT}/configs/digits.py:simsiam"]
     return subprocess.Popen(
         [*command, f"--workdir=runs/{name}", *SETTINGS],
@@ -33,7 +42,7 @@ def train(folder, name):
 
 
 def wait_for(there, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -41,7 +50,7 @@ def wait_for(there, process):
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(tmp_path_factory, train):
     """The folder of runs that have ended in each way, and what was seen of one that was training."""
     folder = tmp_path_factory.mktemp("states")
     stopped, killed = folder / "runs" / "stopped", folder / "runs" / "killed"
@@ -55,7 +64,7 @@ def seen(tmp_path_factory):
     during["status"] = json.loads((stopped / "status.json").read_text())
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 143
 
     for name in ("killed", "table/sidae/seed1"):
@@ -65,7 +74,7 @@ def seen(tmp_path_factory):
     wait_for(lambda: len(lines(killed)) > before, process)
     process.kill()
     process.communicate()
-    out, err = other.communicate(timeout=120)
+    out, err = other.communicate(timeout=240)
     assert other.returncode == 0, err
     assert "done: step 100, " in out
     shutil.copytree(killed, folder / "runs" / "table/sidae/seed0")

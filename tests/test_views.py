@@ -1,5 +1,6 @@
 """The views against torchvision's semantics on PIL images, operation by operation and in distribution."""
 
+import colorsys
 import math
 
 import jax
@@ -237,3 +238,42 @@ def test_normalization_of_the_views(images):
     plain = make(keys, jnp.asarray(images), ViewSettings(), jnp.zeros(3), jnp.ones(3))
     for found, image in zip(make(keys, jnp.asarray(images), ViewSettings(), mean, std), plain, strict=True):
         np.testing.assert_allclose(found, (image - mean) / std, atol=1e-5)
+
+
+def test_no_pixel_of_a_compiled_view_is_far_from_exact_arithmetic():
+    """Colors at random, whose hue falls on the borders of its six cases often, by colorsys in float64."""
+    settings = ViewSettings()
+    images = np.random.default_rng(5).integers(0, 256, (24, 32, 32, 3), np.uint8)
+    keys = jax.random.split(jax.random.key(3), 24)
+    nothing, one = np.zeros(3, np.float32), np.ones(3, np.float32)
+    _, x1, _ = jax.jit(views.make_views, static_argnums=2)(keys, jnp.asarray(images), settings, nothing, one)
+    shifted = 0
+    for key, image, found in zip(keys, images, x1, strict=True):
+        params = jax.tree.map(np.asarray, views.sample_params(jax.random.split(key, 2)[0], settings, 32))
+        if params.gray:
+            continue
+        np.testing.assert_allclose(np.asarray(found) * 255, exact_view(image, params) * 255, atol=0.05)
+        shifted += params.jitter[3] != 0
+    assert shifted > 5
+
+
+def exact_view(image, params):
+    rows, columns = (
+        np.asarray(views.crop_matrix(int(start), int(length), 32, 32), np.float64)
+        for start, length in ((params.top, params.height), (params.left, params.width))
+    )
+    view = np.einsum("ab,bdc,ed->aec", rows, image / 255, columns[::-1] if params.flip else columns)
+    gray = np.array([0.299, 0.587, 0.114])
+    brightness, contrast, saturation, hue = params.jitter.astype(np.float64)
+    for transform in np.argsort(params.jitter_rank):
+        if transform == 0:
+            view = brightness * view
+        elif transform == 1:
+            view = contrast * view + (1 - contrast) * (view @ gray).mean()
+        elif transform == 2:
+            view = saturation * view + (1 - saturation) * (view @ gray)[..., None]
+        else:
+            hsv = (colorsys.rgb_to_hsv(*color) for color in view.reshape(-1, 3))
+            view = np.array([colorsys.hsv_to_rgb((h + hue) % 1, s, v) for h, s, v in hsv]).reshape(32, 32, 3)
+        view = np.clip(view, 0, 1)
+    return view
