@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# A Slurm cluster of this one machine runs launch/slurm.sbatch, launch/slurm_array.sbatch and launch/slurm_eval.sbatch.
+#
+# usage: tests/slurm/run.sh     (PYTHON names the Python to use; root's rights are needed by slurmd; about 80 seconds)
+#
+# Two tasks train on the digits. The time limit stops them once and `scontrol requeue` another time; the run must end
+# with the parameters (sha256) of one that launch/local.sh has run in two processes without a stop. The daemons are this
+# script's own: other ports, folders and key than those of a Slurm that may run here.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+work=$(mktemp -d)
+chmod 755 "$work" # munge wants a way to its socket
+daemons=()
+end() {
+  code=$?
+  if ((code != 0)); then tail -n 40 "$work"/*.out "$work"/*.log 2>/dev/null || true; fi
+  scancel --quiet --full --signal=KILL --user="$(id -un)" 2>/dev/null || true
+  if ((${#daemons[@]})); then
+    kill "${daemons[@]}" 2>/dev/null || true
+    wait "${daemons[@]}" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+  exit "$code"
+}
+trap end EXIT
+trap 'exit 143' TERM INT
+
+until_true() { # SECONDS WHAT COMMAND...
+  local deadline=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    if ((SECONDS > deadline)); then
+      echo "error: waited in vain for: $what" >&2
+      exit 1
+    fi
+    sleep 0.2
+  done
+}
+
+host=$(hostname -s)
+python=${PYTHON:-python}
+ports=$("$python" -c 'import socket
+sockets = [socket.socket() for _ in range(2)]
+print(*[s.bind(("127.0.0.1", 0)) or s.getsockname()[1] for s in sockets])')
+head -c 128 /dev/urandom >"$work/munge.key"
+chmod 600 "$work/munge.key"
+cat >"$work/slurm.conf" <<CONF
+ClusterName=test
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=$(id -un)
+SlurmdUser=$(id -un)
+AuthType=auth/munge
+# A job that is queued again may start after cred_expire seconds, by default 120.
+AuthInfo=socket=$work/munge.socket,cred_expire=5
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+SlurmctldPort=${ports% *}
+SlurmdPort=${ports#* }
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+MpiDefault=none
+MailProg=/bin/true
+# The machine may have fewer processors and memory than this says.
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName=localhost NodeHostname=$host NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES State=UP
+CONF
+touch "$work/gpu0" "$work/gpu1" # stand for devices; the tasks take the CPU
+echo "Name=gpu File=$work/gpu[0-1]" >"$work/gres.conf"
+echo "CgroupPlugin=cgroup/v1" >"$work/cgroup.conf" # not used, and slurmd looks for it
+mkdir "$work/state" "$work/spool"
+export SLURM_CONF=$work/slurm.conf
+
+munged --foreground --force --num-threads=2 --key-file="$work/munge.key" --socket="$work/munge.socket" \
+  --pid-file="$work/munge.pid" --log-file="$work/munge.log" --seed-file="$work/munge.seed" &
+daemons+=($!)
+until_true 10 "munged" test -S "$work/munge.socket"
+slurmctld -D -c >"$work/slurmctld.log" 2>&1 &
+daemons+=($!)
+until_true 20 "slurmctld" scontrol ping
+slurmd -D -N localhost >"$work/slurmd.log" 2>&1 &
+daemons+=($!)
+idle() { [[ $(sinfo --noheader --format=%T) == idle ]]; }
+until_true 30 "an idle node" idle
+echo "Slurm is up after $SECONDS s"
+
+export PYTHONPATH=$PWD JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=1 PYTHON=$python
+export JAX_DISABLE_MOST_OPTIMIZATIONS=1 # quicker to compile
+arguments=(--config=configs/digits.py:simsiam --config.width=4 --config.d_hid=32 --config.batch_size=32
+  '--config.train_split=train[:128]' --config.epochs=30 --config.log_every=1 --config.native=off)
+run=$work/run
+output=$work/run.out
+
+sha256() { grep -o 'parameters sha256 [0-9a-f]*' "$1"; }
+reached() { [[ -s $run/metrics.jsonl && $(wc -l <"$run/metrics.jsonl") -ge $1 ]]; }
+stops() { [[ $(grep -c 'stopped by SIGTERM; step' "$output") -eq $1 ]]; }
+state() { scontrol --oneliner show job "$1" | grep -o "JobState=$2"; }
+
+launch/local.sh 2 -- "${arguments[@]}" --workdir="$work/reference" >"$work/reference.out" 2>&1
+echo "two processes without a stop: $(sha256 "$work/reference.out") ($SECONDS s)"
+
+job=$(sbatch --parsable --ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output="$output" \
+  launch/slurm.sbatch "${arguments[@]}" --workdir="$run")
+until_true 120 "the first steps of the job" reached 10
+scancel --batch --signal=USR1 "$job" # what --signal=B:USR1@120 sends before the time limit
+until_true 60 "the save before the time limit" stops 1
+stopped_at=$(wc -l <"$run/metrics.jsonl")
+echo "out of time at step $stopped_at ($SECONDS s)"
+until_true 120 "the steps after the first continuation" reached $((stopped_at + 10))
+scontrol requeue "$job" # what an administrator does, and Slurm at a preemption
+until_true 60 "the save at the preemption" stops 2
+echo "queued again at step $(wc -l <"$run/metrics.jsonl") ($SECONDS s)"
+until_true 180 "the end of the job" state "$job" COMPLETED
+echo "the job, started three times: $(sha256 "$output") ($SECONDS s)"
+[[ $(scontrol --oneliner show job "$job") == *" Restarts=2 "* ]]
+[[ $(grep -c 'continuing at step' "$output") -eq 2 ]]
+[[ $(sha256 "$output") == "$(sha256 "$work/reference.out")" ]]
+
+sbatch --wait --output="$work/eval.out" --cpus-per-task=1 launch/slurm_eval.sbatch --workdir="$run" \
+  --config=configs/knn_eval.py --config.knn.k=5
+grep 'untrained' "$work/eval.out"
+[[ $(wc -l <"$run"/eval/knn-*.jsonl) -ge 2 ]]
+echo "evaluated ($SECONDS s)"
