@@ -68,12 +68,13 @@ MpiDefault=none
 MailProg=/bin/true
 # The machine may have fewer processors and memory than this says.
 SlurmdParameters=config_overrides
+# Look for jobs to start every second.
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
 GresTypes=gpu
 NodeName=localhost NodeHostname=$host NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
 CONF
-touch "$work/gpu0" "$work/gpu1" # stand for devices; the tasks take the CPU
-echo "Name=gpu File=$work/gpu[0-1]" >"$work/gres.conf"
+printf 'Name=gpu File=/dev/%s\n' zero full >"$work/gres.conf" # stand for GPUs; the tasks take the CPU
 echo "CgroupPlugin=cgroup/v1" >"$work/cgroup.conf" # not used, and slurmd looks for it
 mkdir "$work/state" "$work/spool"
 export SLURM_CONF=$work/slurm.conf
@@ -101,23 +102,23 @@ output=$work/run.out
 sha256() { grep -o 'parameters sha256 [0-9a-f]*' "$1"; }
 reached() { [[ -s $run/metrics.jsonl && $(wc -l <"$run/metrics.jsonl") -ge $1 ]]; }
 stops() { [[ $(grep -c 'stopped by SIGTERM; step' "$output") -eq $1 ]]; }
-state() { scontrol --oneliner show job "$1" | grep -o "JobState=$2"; }
+ended() { [[ -z $(squeue --noheader --jobs="$1") ]]; }
 
 launch/local.sh 2 -- "${arguments[@]}" --workdir="$work/reference" >"$work/reference.out" 2>&1
 echo "two processes without a stop: $(sha256 "$work/reference.out") ($SECONDS s)"
 
 job=$(sbatch --parsable --ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output="$output" \
   launch/slurm.sbatch "${arguments[@]}" --workdir="$run")
-until_true 120 "the first steps of the job" reached 10
+until_true 180 "the first steps of the job" reached 10
 scancel --batch --signal=USR1 "$job" # what --signal=B:USR1@120 sends before the time limit
 until_true 60 "the save before the time limit" stops 1
 stopped_at=$(wc -l <"$run/metrics.jsonl")
 echo "out of time at step $stopped_at ($SECONDS s)"
-until_true 120 "the steps after the first continuation" reached $((stopped_at + 10))
+until_true 180 "the steps after the first continuation" reached $((stopped_at + 10))
 scontrol requeue "$job" # what an administrator does, and Slurm at a preemption
 until_true 60 "the save at the preemption" stops 2
 echo "queued again at step $(wc -l <"$run/metrics.jsonl") ($SECONDS s)"
-until_true 180 "the end of the job" state "$job" COMPLETED
+until_true 240 "the end of the job" ended "$job"
 echo "the job, started three times: $(sha256 "$output") ($SECONDS s)"
 [[ $(scontrol --oneliner show job "$job") == *" Restarts=2 "* ]]
 [[ $(grep -c 'continuing at step' "$output") -eq 2 ]]
@@ -128,3 +129,30 @@ sbatch --wait --output="$work/eval.out" --cpus-per-task=1 launch/slurm_eval.sbat
 grep 'untrained' "$work/eval.out"
 [[ $(wc -l <"$run"/eval/knn-*.jsonl) -ge 2 ]]
 echo "evaluated ($SECONDS s)"
+
+# Two runs as an array job, the second of which is out of time once: it alone starts again. Its number is that of the
+# whole array, as that of each array's last task is.
+cp -rL configs "$work/configs"
+cat >"$work/configs/experiments/tiny.py" <<'EXPERIMENT'
+from sidae_jax.experiments import Evaluation, Experiment, Pretraining
+
+CHANGES = {"width": 4, "d_hid": 32, "batch_size": 32, "train_split": "train[:128]", "epochs": 20, "log_every": 1}
+
+
+def get_experiment():
+    return Experiment("Tiny", [(Pretraining("digits", "simsiam", CHANGES), [Evaluation("knn_eval", {"knn.k": 5})])])
+EXPERIMENT
+"$python" -m sidae_jax.sweep --experiment="$work/configs/experiments/tiny.py" --workdir="$work/sweep" --seeds=3 \
+  --print | tail -n 2 >"$work/commands.txt" # the first one also draws pictures
+array=$(sbatch --parsable --array="1-$(wc -l <"$work/commands.txt")" --cpus-per-task=1 \
+  --output="$work/array-%a.out" launch/slurm_array.sbatch "$work/commands.txt")
+run=$(sed -n '2s/.*main --workdir=\([^ ]*\) .*/\1/p' "$work/commands.txt")
+until_true 180 "the first steps of array task 2" reached 5
+scancel --batch --signal=USR1 "${array}_2"
+until_true 300 "the end of the array" ended "$array"
+[[ $(grep -c 'continuing at step' "$work/array-2.out") -eq 1 && $(grep -c 'done: step 80' "$work/array-2.out") -eq 1 ]]
+[[ $(grep -c 'continuing at step' "$work/array-1.out") -eq 0 && $(grep -c 'done: step 80' "$work/array-1.out") -eq 1 ]]
+for seed in 1 2; do
+  [[ $(wc -l <"${run%/*}/seed$seed"/eval/knn-*.jsonl) -ge 2 ]]
+done
+echo "array: two runs trained and evaluated, one of them started twice ($SECONDS s)"
