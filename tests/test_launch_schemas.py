@@ -78,5 +78,5 @@ def test_skypilot_finds_a_mistake(tmp_path):
     text = (LAUNCH / "skypilot.yaml").read_text()
     for old, new in (("use_spot", "use_spots"), ("num_nodes: 2", "num_nodes: two"), ("\nvolumes:", "\nvolume:")):
         (tmp_path / "task.yaml").write_text(text.replace(old, new))
-        with pytest.raises(ValueError, match="Invalid|Found|Unrecognized"):
+        with pytest.raises(ValueError, match=r"Invalid|Found|Unrecognized"):
             sky.Task.from_yaml(str(tmp_path / "task.yaml"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm cluster of this one machine runs launch/slurm.sbatch, launch/slurm_array.sbatch and launch/slurm_eval.sbatch.
 #
-# usage: tests/slurm/run.sh     (PYTHON names the Python to use; root's rights are needed by slurmd; about 80 seconds)
+# usage: tests/slurm/run.sh     (PYTHON names the Python to use; slurmd needs root's rights)
 #
 # Two tasks train on the digits. The time limit stops them once and `scontrol requeue` another time; the run must end
 # with the parameters (sha256) of one that launch/local.sh has run in two processes without a stop. The daemons are this
@@ -72,7 +72,10 @@ SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
 GresTypes=gpu
 NodeName=localhost NodeHostname=$host NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=60 State=UP
+PartitionName=high Nodes=ALL PriorityTier=2 State=UP
 CONF
 printf 'Name=gpu File=/dev/%s\n' zero full >"$work/gres.conf" # stand for GPUs; the tasks take the CPU
 echo "CgroupPlugin=cgroup/v1" >"$work/cgroup.conf" # not used, and slurmd looks for it
@@ -101,8 +104,28 @@ output=$work/run.out
 
 sha256() { grep -o 'parameters sha256 [0-9a-f]*' "$1"; }
 reached() { [[ -s $run/metrics.jsonl && $(wc -l <"$run/metrics.jsonl") -ge $1 ]]; }
-stops() { [[ $(grep -c 'stopped by SIGTERM; step' "$output") -eq $1 ]]; }
+prints() { [[ $(grep -c "$2" "$1") -eq $3 ]]; }
 ended() { [[ -z $(squeue --noheader --jobs="$1") ]]; }
+
+# Preempted, with time to end by itself: queued again by the script. Cancelled: not. The tasks are a stand-in for Python.
+cat >"$work/saves" <<'STANDIN'
+#!/usr/bin/env bash
+echo starts
+trap 'exit 143' TERM
+for ((i = 0; i < 600; i++)); do sleep 0.1; done
+STANDIN
+chmod +x "$work/saves"
+for script in slurm slurm_eval; do
+  job=$(PYTHON=$work/saves sbatch --parsable --gpus-per-node=1 --ntasks-per-node=1 --cpus-per-task=4 \
+    --output="$work/$script.out" "launch/$script.sbatch")
+  until_true 20 "the start of launch/$script.sbatch" prints "$work/$script.out" starts 1
+  sbatch --quiet --partition=high --exclusive --output=/dev/null --wrap='sleep 0.1'
+  until_true 60 "launch/$script.sbatch after a preemption" prints "$work/$script.out" starts 2
+  scancel "$job"
+  until_true 20 "the end of launch/$script.sbatch" ended "$job"
+  [[ $(scontrol --oneliner show job "$job") == *JobState=CANCELLED*' Restarts=1 '* ]]
+done
+echo "preempted and started again, then cancelled ($SECONDS s)"
 
 launch/local.sh 2 -- "${arguments[@]}" --workdir="$work/reference" >"$work/reference.out" 2>&1
 echo "two processes without a stop: $(sha256 "$work/reference.out") ($SECONDS s)"
@@ -111,12 +134,12 @@ job=$(sbatch --parsable --ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 
   launch/slurm.sbatch "${arguments[@]}" --workdir="$run")
 until_true 180 "the first steps of the job" reached 10
 scancel --batch --signal=USR1 "$job" # what --signal=B:USR1@120 sends before the time limit
-until_true 60 "the save before the time limit" stops 1
+until_true 60 "the save before the time limit" prints "$output" "stopped by SIGTERM; step" 1
 stopped_at=$(wc -l <"$run/metrics.jsonl")
 echo "out of time at step $stopped_at ($SECONDS s)"
 until_true 180 "the steps after the first continuation" reached $((stopped_at + 10))
-scontrol requeue "$job" # what an administrator does, and Slurm at a preemption
-until_true 60 "the save at the preemption" stops 2
+scontrol requeue "$job" # what an administrator does, and Slurm at a preemption without a GraceTime
+until_true 60 "the save at the preemption" prints "$output" "stopped by SIGTERM; step" 2
 echo "queued again at step $(wc -l <"$run/metrics.jsonl") ($SECONDS s)"
 until_true 240 "the end of the job" ended "$job"
 echo "the job, started three times: $(sha256 "$output") ($SECONDS s)"
