@@ -131,8 +131,7 @@ def test_tpu_vm_runs_a_command_of_ours(action, arguments, worker, program, tmp_p
     assert (module, flags["workdir"]) == (program, "/mnt/runs/my run")
 
 
-def test_scripts_are_clean():
-    """What an example of a header names exists."""
+def test_the_configs_and_files_that_the_headers_name_are_there():
     for path in LAUNCH.iterdir():
         for config in re.findall(r"configs/[\w/]+\.py", path.read_text()):
             assert (ROOT / config).exists(), f"{path.name} names {config}"
