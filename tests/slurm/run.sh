@@ -98,7 +98,7 @@ echo "Slurm is up after $SECONDS s"
 export PYTHONPATH=$PWD JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=1 PYTHON=$python
 export JAX_DISABLE_MOST_OPTIMIZATIONS=1 # quicker to compile
 arguments=(--config=configs/digits.py:simsiam --config.width=4 --config.d_hid=32 --config.batch_size=32
-  '--config.train_split=train[:128]' --config.epochs=30 --config.log_every=1 --config.native=off)
+  '--config.train_split=train[:128]' --config.epochs=16 --config.log_every=1 --config.native=off)
 run=$work/run
 output=$work/run.out
 
@@ -132,16 +132,16 @@ echo "two processes without a stop: $(sha256 "$work/reference.out") ($SECONDS s)
 
 job=$(sbatch --parsable --ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output="$output" \
   launch/slurm.sbatch "${arguments[@]}" --workdir="$run")
-until_true 180 "the first steps of the job" reached 10
+until_true 240 "the first steps of the job" reached 10
 scancel --batch --signal=USR1 "$job" # what --signal=B:USR1@120 sends before the time limit
 until_true 60 "the save before the time limit" prints "$output" "stopped by SIGTERM; step" 1
 stopped_at=$(wc -l <"$run/metrics.jsonl")
 echo "out of time at step $stopped_at ($SECONDS s)"
-until_true 180 "the steps after the first continuation" reached $((stopped_at + 10))
+until_true 240 "the steps after the first continuation" reached $((stopped_at + 10))
 scontrol requeue "$job" # what an administrator does, and Slurm at a preemption without a GraceTime
 until_true 60 "the save at the preemption" prints "$output" "stopped by SIGTERM; step" 2
 echo "queued again at step $(wc -l <"$run/metrics.jsonl") ($SECONDS s)"
-until_true 240 "the end of the job" ended "$job"
+until_true 600 "the end of the job" ended "$job"
 echo "the job, started three times: $(sha256 "$output") ($SECONDS s)"
 [[ $(scontrol --oneliner show job "$job") == *" Restarts=2 "* ]]
 [[ $(grep -c 'continuing at step' "$output") -eq 2 ]]
@@ -159,7 +159,7 @@ cp -rL configs "$work/configs"
 cat >"$work/configs/experiments/tiny.py" <<'EXPERIMENT'
 from sidae_jax.experiments import Evaluation, Experiment, Pretraining
 
-CHANGES = {"width": 4, "d_hid": 32, "batch_size": 32, "train_split": "train[:128]", "epochs": 20, "log_every": 1}
+CHANGES = {"width": 4, "d_hid": 32, "batch_size": 32, "train_split": "train[:128]", "epochs": 10, "log_every": 1}
 
 
 def get_experiment():
@@ -170,11 +170,11 @@ EXPERIMENT
 array=$(sbatch --parsable --array="1-$(wc -l <"$work/commands.txt")" --cpus-per-task=1 \
   --output="$work/array-%a.out" launch/slurm_array.sbatch "$work/commands.txt")
 run=$(sed -n '2s/.*main --workdir=\([^ ]*\) .*/\1/p' "$work/commands.txt")
-until_true 180 "the first steps of array task 2" reached 5
+until_true 240 "the first steps of array task 2" reached 5
 scancel --batch --signal=USR1 "${array}_2"
-until_true 300 "the end of the array" ended "$array"
-[[ $(grep -c 'continuing at step' "$work/array-2.out") -eq 1 && $(grep -c 'done: step 80' "$work/array-2.out") -eq 1 ]]
-[[ $(grep -c 'continuing at step' "$work/array-1.out") -eq 0 && $(grep -c 'done: step 80' "$work/array-1.out") -eq 1 ]]
+until_true 600 "the end of the array" ended "$array"
+[[ $(grep -c 'continuing at step' "$work/array-2.out") -eq 1 && $(grep -c 'done: step 40' "$work/array-2.out") -eq 1 ]]
+[[ $(grep -c 'continuing at step' "$work/array-1.out") -eq 0 && $(grep -c 'done: step 40' "$work/array-1.out") -eq 1 ]]
 for seed in 1 2; do
   [[ $(wc -l <"${run%/*}/seed$seed"/eval/knn-*.jsonl) -ge 2 ]]
 done
