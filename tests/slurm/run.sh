@@ -15,7 +15,13 @@ daemons=()
 end() {
   code=$?
   if ((code != 0)); then tail -n 40 "$work"/*.out "$work"/*.log 2>/dev/null || true; fi
-  scancel --quiet --full --signal=KILL --user="$(id -un)" 2>/dev/null || true
+  if [[ -n ${SLURM_CONF:-} ]]; then # no job outlives its Slurm
+    timeout 10 scancel --quiet --user="$(id -un)" || true
+    for ((i = 0; i < 100; i++)); do
+      if [[ -z $(timeout 10 squeue --noheader) ]]; then break; fi
+      sleep 0.5
+    done
+  fi
   if ((${#daemons[@]})); then
     kill "${daemons[@]}" 2>/dev/null || true
     wait "${daemons[@]}" 2>/dev/null || true
