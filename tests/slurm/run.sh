@@ -15,7 +15,13 @@ daemons=()
 end() {
   code=$?
   if ((code != 0)); then tail -n 40 "$work"/*.out "$work"/*.log 2>/dev/null || true; fi
-  scancel --quiet --full --signal=KILL --user="$(id -un)" 2>/dev/null || true
+  if [[ -n ${SLURM_CONF:-} ]]; then # no job outlives its Slurm
+    timeout 10 scancel --quiet --user="$(id -un)" || true
+    for ((i = 0; i < 100; i++)); do
+      if [[ -z $(timeout 10 squeue --noheader) ]]; then break; fi
+      sleep 0.5
+    done
+  fi
   if ((${#daemons[@]})); then
     kill "${daemons[@]}" 2>/dev/null || true
     wait "${daemons[@]}" 2>/dev/null || true
@@ -98,7 +104,7 @@ echo "Slurm is up after $SECONDS s"
 export PYTHONPATH=$PWD JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=1 PYTHON=$python
 export JAX_DISABLE_MOST_OPTIMIZATIONS=1 # quicker to compile
 arguments=(--config=configs/digits.py:simsiam --config.width=4 --config.d_hid=32 --config.batch_size=32
-  '--config.train_split=train[:128]' --config.epochs=16 --config.log_every=1 --config.native=off)
+  '--config.train_split=train[:128]' --config.epochs=16 --config.log_every=1 --config.monitor_every=0 --config.native=off)
 run=$work/run
 output=$work/run.out
 
@@ -147,7 +153,7 @@ echo "the job, started three times: $(sha256 "$output") ($SECONDS s)"
 [[ $(grep -c 'continuing at step' "$output") -eq 2 ]]
 [[ $(sha256 "$output") == "$(sha256 "$work/reference.out")" ]]
 
-sbatch --wait --output="$work/eval.out" --cpus-per-task=1 launch/slurm_eval.sbatch --workdir="$run" \
+sbatch --quiet --wait --output="$work/eval.out" --cpus-per-task=1 launch/slurm_eval.sbatch --workdir="$run" \
   --config=configs/knn_eval.py --config.knn.k=5
 grep 'untrained' "$work/eval.out"
 [[ $(wc -l <"$run"/eval/knn-*.jsonl) -ge 2 ]]
