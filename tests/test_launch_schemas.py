@@ -1,6 +1,7 @@
 """launch/*.yaml against the schemas of Kubernetes, JobSet and SkyPilot, as their own packages have them.
 
-They are in no extra, since SkyPilot brings a hundred packages: .ci/run gives them an environment of their own.
+They are in no extra: .ci/run gives them an environment of their own, without SkyPilot, which brings a hundred packages and
+takes two minutes to install. `pip install skypilot` before the tests checks its files too.
 """
 
 import copy
@@ -11,7 +12,12 @@ import yaml
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 trainer = pytest.importorskip("kubeflow_trainer_api.models")  # generated from JobSet's OpenAPI description
-sky = pytest.importorskip("sky")
+
+
+@pytest.fixture
+def sky():
+    return pytest.importorskip("sky")
+
 
 LAUNCH = pathlib.Path(__file__).parent.parent / "launch"
 VERSION = "1.33"
@@ -64,7 +70,7 @@ def test_a_mistake_is_found(path, value):
 
 
 @pytest.mark.parametrize(("name", "nodes", "gpus"), [("skypilot", 2, 4), ("skypilot_eval", 1, 1)])
-def test_skypilot(name, nodes, gpus, monkeypatch):
+def test_skypilot(name, nodes, gpus, monkeypatch, sky):
     monkeypatch.chdir(LAUNCH.parent)  # its `workdir: .` is where it is started
     task = sky.Task.from_yaml(str(LAUNCH / f"{name}.yaml"))
     (resources,) = task.resources
@@ -74,7 +80,7 @@ def test_skypilot(name, nodes, gpus, monkeypatch):
         assert resources.job_recovery["recover_on_exit_codes"] == [143]
 
 
-def test_skypilot_finds_a_mistake(tmp_path):
+def test_skypilot_finds_a_mistake(tmp_path, sky):
     text = (LAUNCH / "skypilot.yaml").read_text()
     for old, new in (("use_spot", "use_spots"), ("num_nodes: 2", "num_nodes: two"), ("\nvolumes:", "\nvolume:")):
         (tmp_path / "task.yaml").write_text(text.replace(old, new))
