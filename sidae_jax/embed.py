@@ -15,11 +15,13 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import FEATURES
 from sidae_jax.exports import out_path
 from sidae_jax.exports.feature_files import NPZ, PARQUET
-from sidae_jax.runs import newest
+from sidae_jax.runs import measured, newest
 from sidae_jax.settings import FOLDER, ON_DAMAGE, FolderSettings
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; by default the last.")
+_STEP = flags.DEFINE_string(
+    "step", None, "Step of the checkpoint, or best: that with the highest kNN in training; by default the last."
+)
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images, with a folder for each class or without.")
 _DATASET = flags.DEFINE_string("dataset", None, "Data set, by its TFDS name, such as cifar10.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split or slice, such as test or train[:10%]+test.")
@@ -36,6 +38,7 @@ _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace a file that is al
 def main() -> None:
     """Writes the file. Raises UserError."""
     out, folder = _checked_out(), _checked_folder()
+    step = measured.parse_step(_STEP.value)
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
@@ -45,7 +48,7 @@ def main() -> None:
     runtime.require_single_process("embed")
     runtime.start()
     of = embeddings.Images(_DATASET.value, folder, _DATA_DIR.value, _SPLIT.value)
-    print(embeddings.write(workdir, out, of, _FEATURES.value, _STEP.value))
+    print(embeddings.write(workdir, out, of, _FEATURES.value, step))
 
 
 def _checked_out() -> pathlib.Path:

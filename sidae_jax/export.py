@@ -14,10 +14,12 @@ from absl import flags
 from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.exports import out_path
-from sidae_jax.runs import ONNX, WEIGHTS, newest
+from sidae_jax.runs import ONNX, WEIGHTS, measured, newest
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the pre-training run; by default the newest in runs/.")
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; by default the last.")
+_STEP = flags.DEFINE_string(
+    "step", None, "Step of the checkpoint, or best: that with the highest kNN in training; by default the last."
+)
 _OUT = flags.DEFINE_string("out", None, f"File to write, which ends in {WEIGHTS} or {ONNX}, or folder for the hub.")
 _PART = flags.DEFINE_enum(
     "part",
@@ -31,6 +33,7 @@ _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace a file that is al
 def main() -> None:
     """Writes the file or folder. Raises UserError."""
     out = _checked_out()
+    step = measured.parse_step(_STEP.value)
     workdir = _WORKDIR.value or newest.announce(newest.newest_run())
 
     # Only now what takes seconds to import.
@@ -39,13 +42,13 @@ def main() -> None:
 
     runtime.require_single_process("export")
     runtime.start()
-    print(make_export.write(workdir, out, _PART.value, _STEP.value))
+    print(make_export.write(workdir, out, _PART.value, step))
 
 
 def _checked_out() -> pathlib.Path:
     if not _OUT.value:
         raise UserError("--out is missing: give the file to write, such as --out=encoder.safetensors")
-    out = pathlib.Path(_OUT.value).expanduser()
+    out = pathlib.Path(_OUT.value).expanduser().absolute()
     is_folder = out.suffix not in (WEIGHTS, ONNX) and (not out.suffix or out.is_dir() or _OUT.value.endswith("/"))
     if is_folder:
         out_path.check_folder(out, _OUT.value, _OVERWRITE.value)

@@ -79,16 +79,19 @@ class Measured:
         return self._records[-1] if self._records else None
 
     def _why_ended(self) -> str | None:
-        if self._rule is None or not self._records:
+        if self._rule is None:
             return None
         measure, patience = self._rule
+        records = [record for record in self._records if measure in record]
+        if not records:
+            return None
         sign = STOP_MEASURES[measure]
-        top = max(self._records, key=lambda record: _or_least(sign * record[measure]))
-        since = self._records[-1]["epoch"] - top["epoch"]
+        top = max(records, key=lambda record: _or_least(sign * record[measure]))
+        since = records[-1]["epoch"] - top["epoch"]
         if since < patience:
             return None
         best = f"{top[measure]:.4g}, of epoch {top['epoch']:g}"
-        return f"{measure} has had no better value than {best}, for {since:g} epochs"
+        return f"{measure} has had no better value than {best}, for {since:g} epoch(s)"
 
 
 def is_measured(record: Record) -> bool:

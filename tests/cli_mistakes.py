@@ -152,6 +152,16 @@ MISTAKES = {
         "--workdir={tmp}/done",
         "--out is missing: give the file to write, such as --out=encoder.safetensors",
     ),
+    "export of no step": Mistake(
+        "sidae_jax.export",
+        "--workdir={tmp}/done --out={tmp}/e.safetensors --step=last",
+        "--step=last is no step: give the number of a checkpoint's step, or best",
+    ),
+    "export of the best without kNN": Mistake(
+        "sidae_jax.export",
+        "--workdir={tmp}/done --out={tmp}/e.safetensors --step=best",
+        "--step=best, but .*metrics.jsonl has no kNN of a saved step, as .*: give the number of a step",
+    ),
     "export by another name": export(
         "{tmp}/encoder.pt", "does not end in .safetensors or .onnx: give a name such as encoder.safetensors"
     ),

@@ -34,6 +34,7 @@ def save(workdir: pathlib.Path, *steps: int, scheduled: bool = True) -> None:
     with Checkpoints(workdir, read_only=False) as checkpoints:
         for step in steps:
             checkpoints.save(step, some_arrays(step), {**METADATA, "step": step}, scheduled=scheduled)
+            checkpoints.settle()
 
 
 def restore_newest(workdir: pathlib.Path):
@@ -182,10 +183,12 @@ def test_what_a_stop_left_is_removed_by_the_next_save_and_nothing_else(workdir, 
         assert checkpoints.steps() == [1, 2, 3]
         if not reopened:
             checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
+            checkpoints.settle()
     with Checkpoints(workdir, read_only=False) as checkpoints:
         if reopened:
             assert_bit_equal(checkpoints.newest_intact(some_arrays(0))[1], some_arrays(3))
             checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
+            checkpoints.settle()
         assert checkpoints.steps() == [1, 2, 4]
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["1", "2", "4"]
 
@@ -254,13 +257,17 @@ def test_the_best_one_stays_until_a_better_one_is_saved(tmp_path):
         if best:
             checkpoints.best = step
         checkpoints.save(step, some_arrays(step), {**METADATA, "step": step}, scheduled=scheduled)
+        before = checkpoints.steps()
+        checkpoints.settle()
+        return before
 
     with Checkpoints(tmp_path, read_only=False) as checkpoints:
         add(checkpoints, 1, best=True)
         add(checkpoints, 2)
-        add(checkpoints, 3)
+        assert add(checkpoints, 3) == [1, 2, 3]  # nothing goes before all seeds of a run have saved
         assert checkpoints.steps() == [1, 3]
         checkpoints.keep(3)
+        checkpoints.settle()
         assert checkpoints.steps() == [1, 3]
         add(checkpoints, 4, best=True, scheduled=True)
         assert checkpoints.steps() == [3, 4]

@@ -1,7 +1,7 @@
 """launch/*.yaml against the schemas of Kubernetes, JobSet and SkyPilot, as their own packages have them.
 
-They are in no extra: .ci/run gives them an environment of their own, without SkyPilot, which brings a hundred packages and
-takes two minutes to install. `pip install skypilot` before the tests checks its files too.
+They are in no extra: .ci/run gives them an environment of their own, without SkyPilot, which brings a hundred packages
+and takes two minutes to install. `pip install skypilot` before the tests checks its files too.
 """
 
 import copy

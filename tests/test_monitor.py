@@ -26,6 +26,8 @@ from sidae_jax.mesh import put_tree
 from sidae_jax.methods import make_method
 from sidae_jax.monitoring import Measured, stop_rule
 from sidae_jax.training import monitor
+from sidae_jax.training.run import Run
+from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.signals import StopSignals
 from sidae_jax.training.step import create_state, make_optimizer
 from sidae_jax.training.train import train
@@ -269,3 +271,50 @@ def stop_at(workdir, step):
         return signal.SIGTERM if path.exists() and lines(workdir) and lines(workdir)[-1]["step"] >= step else None
 
     return wanted
+
+
+def test_a_kill_between_the_saves_of_two_seeds_leaves_them_a_step_in_common(tmp_path, monkeypatch):
+    knn = iter(np.arange(0.1, 0.9, 0.01))  # each measure is the best
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": float(next(knn)), "rankme": 2.0})
+    save = SeedRun.save
+
+    def killed(self, step, *arguments, **keywords):
+        if step == 8 and self.config.seed == 1:
+            raise KeyboardInterrupt
+        return save(self, step, *arguments, **keywords)
+
+    monkeypatch.setattr(SeedRun, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(num_seeds=2), str(tmp_path))
+    first, second = (steps(tmp_path / f"seed{seed}") for seed in (0, 1))
+    assert (max(first), max(second)) == (8, 6)
+    assert max(set(first) & set(second)) == 6
+
+
+def test_a_seed_that_has_ended_takes_no_part_in_what_follows(tmp_path, monkeypatch, capsys):
+    ranks = {0: iter([5.0, 4.0]), 1: iter(np.arange(2.0, 10.0))}
+    turn = []
+
+    def measure(self, state):
+        seeds = [seed.config.seed for seed in self.seeds if not seed.ended]
+        turn.append(seeds[len([t for t in turn if t in seeds]) % len(seeds)] if len(seeds) > 1 else seeds[0])
+        return {"rankme": float(next(ranks[turn[-1]]))}
+
+    monkeypatch.setattr(Run, "measure", measure)
+    train(settings(num_seeds=2, stop_when="rankme:1"), str(tmp_path))
+    assert turn == [0, 1, 0, 1, *[1] * 6]
+    assert [lines(tmp_path / f"seed{seed}")[-1]["step"] for seed in (0, 1)] == [4, 16]
+    assert steps(tmp_path / "seed0") == [4]
+    assert json.loads((tmp_path / "seed0" / "status.json").read_text())["state"] == "finished"
+    assert (
+        "seed 0 ended early: rankme has had no better value than 5, of epoch 1, for 1 epoch(s)"
+        in capsys.readouterr().out
+    )
+
+
+def test_knn_needs_two_classes(images):
+    one = dataclasses.replace(images, labels=np.full(64, 3, np.int32))
+    assert "knn" not in measure(settings(), one, 1)
+    with pytest.raises(UserError, match="stop_when=knn:3 needs kNN, for which too few of the 64 images"):
+        measure(settings(stop_when="knn:3"), one, 1)
+    assert Measured([{"step": 2, "epoch": 1.0, "rankme": 2.0}], stop_rule(settings(stop_when="knn:3"))).ended is None

@@ -28,8 +28,9 @@ class Result:
     def data(self) -> str:
         """The data set; of a folder of images its name alone, since others need not know where it lay."""
         name, _, rest = self.task.evaluated_on.partition(" ")
-        path, comma, more = rest.partition(", ")
-        return f"{name} {os.path.basename(path)}{comma}{more}".strip()
+        path, share, more = rest.rpartition(", test_share = ")  # the path may have commas
+        path, more = (path, more) if share else (more, "")
+        return f"{name} {os.path.basename(path)}{share}{more}".strip()
 
     @property
     def title(self) -> str:

@@ -44,7 +44,7 @@ class Images:
 
 
 def write(
-    workdir: str | os.PathLike, out: pathlib.Path, of: Images, kind: str = "backbone", step: int | None = None
+    workdir: str | os.PathLike, out: pathlib.Path, of: Images, kind: str = "backbone", step: int | str | None = None
 ) -> str:
     """Writes the features of images by a checkpoint of a run, by default the last, and returns a sentence on them.
 

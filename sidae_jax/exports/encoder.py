@@ -51,7 +51,7 @@ class Exported:
         return groups_at(self.config["width"]) if BACKBONES[self.config["backbone"]].norm == "group" else None
 
 
-def read(workdir: str | os.PathLike, part: str = "encoder", step: int | None = None) -> Exported:
+def read(workdir: str | os.PathLike, part: str = "encoder", step: int | str | None = None) -> Exported:
     """Reads a checkpoint of a run, by default the last.
 
     part: "encoder", the backbone, or "method", all parameters and statistics.

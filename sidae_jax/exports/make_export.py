@@ -14,7 +14,7 @@ _LOADING = {
 }
 
 
-def write(workdir: str | os.PathLike, out: pathlib.Path, part: str = "encoder", step: int | None = None) -> str:
+def write(workdir: str | os.PathLike, out: pathlib.Path, part: str = "encoder", step: int | str | None = None) -> str:
     """Writes a checkpoint of a run, by default the last, and returns sentences that say how to use it.
 
     out: a file FILE.safetensors or FILE.onnx, or else a folder in the layout of the Hugging Face hub.

@@ -28,7 +28,8 @@ def check_folder(out: pathlib.Path, given: str, overwrite: bool) -> None:
         raise UserError(
             f"--out={given} is a file that does not end in .safetensors or .onnx: give one that does, or a folder"
         )
-    if (out / "checkpoints").is_dir():  # whose config.json would be lost
+    of_seeds = any(out.glob("seed[0-9]*/config.json"))
+    if (out / "checkpoints").is_dir() or of_seeds:  # whose config.json would be lost, or none may lie there
         raise UserError(f"--out={given} is the folder of a run: give another one")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise UserError(

@@ -71,6 +71,6 @@ class BackgroundLogger:
                 action(logger)
         except BaseException as error:  # a library's SystemExit ends no more than its logger
             self._problem = f"{type(error).__name__}: {one_line(error)}"
-            with contextlib.suppress(Exception):
-                if logger is not None:
-                    logger.close(finished=False)
+        if not self.works and logger is not None:
+            with contextlib.suppress(BaseException):
+                logger.close(finished=False)

@@ -36,8 +36,8 @@ class CorruptCheckpoint(UserError):
 class Checkpoints:
     """The checkpoints of a workdir, in `workdir/checkpoints/<step>`; a context manager.
 
-    A checkpoint is either scheduled, and kept, or temporary: left by a stop, and removed when the next one is whole, or
-    the best one, and removed when a better one is.
+    A checkpoint is either scheduled, and kept, or temporary: left by a stop, or the best one for a time. `settle`
+    removes those that newer or better ones have replaced.
 
     Attributes:
       best: the step that is kept as the best one so far; None if there is none.
@@ -49,7 +49,6 @@ class Checkpoints:
         self.best: int | None = None
         self._last: int | None = None
         writing = {
-            "preservation_policy": self,
             "todelete_subdir": ".trash",  # a rename into it is atomic; a deletion may be cut short
             "cleanup_tmp_directories": True,
             # the step overwrites the state's memory, from which an asynchronous save would still read
@@ -65,15 +64,6 @@ class Checkpoints:
 
     def __exit__(self, *_) -> None:
         self._manager.close()
-
-    def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Orbax's PreservationPolicy: keeps the newest, the one saved last, the best, and the scheduled ones.
-
-        The one saved last is not the newest if a seed is taken through steps again that it has done before.
-        """
-        newest = max((info.step for info in checkpoints), default=None)
-        kept = newest, self._last, self.best
-        return [info.step in kept or info.step not in self._temporary for info in checkpoints]
 
     def steps(self) -> list[int]:
         """Returns the saved steps, ascending."""
@@ -94,15 +84,23 @@ class Checkpoints:
         self._empty_trash()
 
     def keep(self, step: int) -> None:
-        """Turns a saved step into a scheduled one, and removes the temporary ones except the newest and the best."""
+        """Turns a saved step into a scheduled one."""
         assert not self._read_only
         if step in self._temporary:
             self._temporary.discard(step)
             if jax.process_index() == 0:
                 self._kept(step).touch()
-        for other in self.steps()[:-1]:
-            if other in self._temporary and other != self.best:
-                self._manager.delete(other)
+
+    def settle(self) -> None:
+        """Removes the temporary ones except the newest, the one saved last and the best.
+
+        A run with several seeds calls it when all of them have saved a step, so that after a kill they have one in
+        common. The one saved last is not the newest if a seed is taken through steps again that it has done before.
+        """
+        assert not self._read_only
+        steps = self.steps()
+        for step in set(self._temporary) & set(steps) - {steps[-1], self._last, self.best}:
+            self._manager.delete(step)
         self._manager.wait_until_finished()
         self._empty_trash()
 

@@ -21,7 +21,8 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionEr
 class Checkpoint(NamedTuple):
     """What is said of a checkpoint by the files beside its arrays, whose checksums are not looked at here.
 
-    `scheduled` is False for one that a stop left and the next save removes. The loss is None for an old checkpoint.
+    `scheduled` is False for one that a stop left and the next save removes, and for one that is only kept as the best
+    by kNN, until a better one is saved. The loss is None for an old checkpoint.
     """
 
     step: int

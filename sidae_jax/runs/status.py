@@ -60,8 +60,8 @@ class StatusFile:
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
-        if isinstance(error, UserError) and self.total_steps is None:
-            self._put_back()  # a start that was refused has changed nothing
+        if error is not None and self.total_steps is None and (isinstance(error, UserError) or self._had_ended()):
+            self._put_back()  # a start that was refused, or interrupted before anything was done, has changed nothing
         else:
             self._write(*self._outcome(error))
 
@@ -88,6 +88,13 @@ class StatusFile:
         if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
             return "stopped", signal.Signals(error.code - 128).name  # after the state was saved
         return "failed", f"{type(error).__name__}: {one_line(error)}"[:500]
+
+    def _had_ended(self) -> bool:
+        """Returns whether the status before this start is that of a run's end."""
+        try:
+            return json.loads(self._before or "null")["state"] in ENDED
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
 
     def _put_back(self) -> None:
         with contextlib.suppress(OSError):

@@ -22,9 +22,10 @@ from sidae_jax import quality, streams
 from sidae_jax.config import view_settings
 from sidae_jax.data import Images
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.errors import UserError
 from sidae_jax.evaluation.protocols import NearestNeighbors
 from sidae_jax.mesh import AXIS, put
-from sidae_jax.monitoring import epochs_between
+from sidae_jax.monitoring import epochs_between, stop_rule
 from sidae_jax.networks.precision import in_full, products_in
 from sidae_jax.streams import Stream
 from sidae_jax.training.step import TrainState
@@ -71,7 +72,14 @@ class Monitor:
         chunk = self._batch * mesh.size
         self._inputs = sharded(rows), sharded(rows[: max(2, n // 8)]), put(mesh, labels)
         labeled = int((labels >= 0).sum())
-        knn_possible = labeled > 1 and bool((labels[:_MOST_ASKED] >= 0).any())
+        # of one class all are right
+        knn_possible = len(set(labels[labels >= 0])) > 1 and bool((labels[:_MOST_ASKED] >= 0).any())
+        rule = stop_rule(config)
+        if rule and rule.measure == "knn" and not knn_possible:
+            raise UserError(
+                f"config.stop_when={config.stop_when} needs kNN, for which too few of the {n} images that are measured "
+                f"have labels: give another measure, such as rankme:{rule.patience}"
+            )
         knn = NearestNeighbors()
         program = functools.partial(
             _measure,

@@ -164,9 +164,11 @@ class SeedRun:
 
     def log(self, record: dict[str, float | int]) -> str | None:
         """Writes a line of metrics. Returns warnings for the user, each once: of a collapse, a divergence, a logger."""
+        if self.ended:
+            return None
         if not np.isfinite(record["loss"]):
             return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
-        if self.ended or record["step"] <= self._on_disk:
+        if record["step"] <= self._on_disk:
             return None
         warnings = []
         if self._metrics is not None:
@@ -194,10 +196,10 @@ class SeedRun:
 
         scheduled: whether the checkpoint is kept, as `Checkpoints.save` has it. That of an early end is, in any case.
         """
-        if not np.isfinite(loss):
-            return self._diverge(f"the loss{self.name} is {loss} at step {step}")
         if self.diverged or (self.stopped and not self.save_due(step)):
             return None
+        if not np.isfinite(loss):
+            return self._diverge(f"the loss{self.name} is {loss} at step {step}")
         scheduled |= self.stopped is not None
         if self._measured.best_step() == step:
             self.checkpoints.best = step

@@ -97,12 +97,14 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                     losses = np.atleast_1d(metrics["loss"])
                     for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
                         console.warn(seed.save(step, own, float(loss), scheduled=save_due))
+                    for seed in seeds:
+                        seed.checkpoints.settle()
             if stop and step < run.total_steps:
                 by = "on_log" if signals.asked else stop.name
                 console.write(f"stopped by {by}; step {step} is saved, run the same command to continue")
                 raise Stopped(stop)
-            if all(seed.ended for seed in seeds):
-                break
+            if any(seed.stopped for seed in seeds) or all(seed.ended for seed in seeds):
+                break  # the others go on from what they have saved, as after a kill
     return True
 
 
