@@ -8,7 +8,7 @@ from sidae_jax.exports import card_usage
 from sidae_jax.exports.card_citations import METHODS, SIDAE
 from sidae_jax.exports.card_results import Result
 from sidae_jax.exports.encoder import Exported
-from sidae_jax.report.values import printable
+from sidae_jax.runs.values import printable
 
 # the hub's names of data sets
 _ON_THE_HUB = {
