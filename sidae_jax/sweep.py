@@ -97,7 +97,7 @@ def _jobs() -> list[Job]:
         ) from error
     if not chosen:
         raise UserError(f"--only={_ONLY.value} matches no run: give a part of one of {names}")
-    first_seeds = {}
+    first_seeds: dict[str, Job] = {}
     for job in chosen:
         first_seeds.setdefault(job.name.rpartition("/")[0], job)
     for job in first_seeds.values():  # the other seeds have the same keys

@@ -1,6 +1,7 @@
 """The probe of the report: a two-layer perceptron with BatchNorm on frozen features."""
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ def train_mlp(
     """Returns the trained perceptron, a function of the arguments alone."""
     rng = streams.generator(Stream.PROBE_INIT, seed)
     initial = Mlp(features.shape[1], num_classes, hidden=settings.hidden, rng=rng)
-    loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
+    loop: dict[str, Any] = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
     return train_network(initial, _optimizer(settings), features, labels, **loop)
 
 

@@ -41,7 +41,7 @@ class Loggers:
     def log(self, record: Mapping[str, float | int]) -> list[str]:
         """Logs the values of a line of metrics at its "step"."""
         values = dict(record)  # nobody changes it while it waits
-        step = values.pop("step")
+        step = int(values.pop("step"))
         for each in self._loggers:
             each.call(lambda logger: logger.log(values, step))
         return self._news()

@@ -72,7 +72,7 @@ def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[
     if comparison.task.protocol == "finetune":  # its own curves start there
         return {}
     of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
-    found = {}
+    found: dict[str, list[float]] = {}
     for s in summaries:
         task, run = s.task, s.pretraining
         same_task = dataclasses.replace(task, settings="") == of_scratch
@@ -143,7 +143,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
 
 def _last_by_comparison(summaries: Iterable[Summary]) -> dict[Comparison, list[Summary]]:
     """Returns the summaries of each run's last checkpoint."""
-    last = {}
+    last: dict[Comparison, dict[Pretraining, Summary]] = {}
     for summary in sorted(summaries, key=lambda s: s.step):  # a later checkpoint replaces an earlier one
         if summary.step > 0:
             last.setdefault(Comparison.of(summary), {})[summary.pretraining] = summary
@@ -164,7 +164,7 @@ def _curves(
       x: the position of a run.
       name: what the warning calls x.
     """
-    curves = {}
+    curves: dict[Pretraining, dict[float, Summary]] = {}
     for s in sorted(last, key=lambda s: s.pretraining.label):
         run = s.pretraining
         so_far = "" if s.epoch == run.epochs else f"epoch {s.epoch:g} of {run.epochs}"
@@ -181,7 +181,7 @@ def _curves(
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
     labels = _labels(curves)
-    for run, style in zip(sorted(curves, key=labels.get), itertools.cycle(STYLES), strict=False):
+    for run, style in zip(sorted(curves, key=lambda run: labels[run]), itertools.cycle(STYLES), strict=False):
         _draw(axes, curves[run], labels[run], *style)
 
 

@@ -113,7 +113,7 @@ def projections(found: Sequence[RunPictures]) -> dict[str, str]:
 
 def _first_by_dataset(found: Sequence[RunPictures]) -> dict[str, Pictures]:
     """Returns the pictures of each data set's first run; other runs have the same views if their settings agree."""
-    first = {}
+    first: dict[str, Pictures] = {}
     for run, pictures in found:
         first.setdefault(run.pretraining.dataset, pictures)
     return {dataset: first[dataset] for dataset in sorted(first)}

@@ -68,12 +68,13 @@ class Overview:
 
     def __init__(self, folder: pathlib.Path, name: str):
         """Reads what a list of runs shows."""
-        self.folder, self.name, self.problems = folder, name, []
+        self.folder, self.name = folder, name
+        self.problems: list[str] = []
         self.content: dict[str, Any] = self._try("config.json", self._read_config, {})
         self.config = flat(self.content["config"]) if self.content else {}
         locked = state.is_locked(folder)
         self.status = self._try(status.FILE, lambda: status.read(folder), None)
-        self.steps = self._try("checkpoints", self._read_steps, [])
+        self.steps: list[int] = self._try("checkpoints", self._read_steps, [])
         self.last = next(filter(None, map(self.checkpoint, reversed(self.steps))), None)
         path = folder / "metrics.jsonl"
         self.newest: Record = self._try(path.name, lambda: metrics_file.newest(path, "step"), {}, needed=self.last)
@@ -124,7 +125,8 @@ class Overview:
     def metrics(self) -> list[Record]:
         """Returns the records of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
-        records, problems = self._try(path.name, lambda: metrics_file.read(path), ([], []), needed=False)
+        nothing: tuple[list[Record], list[str]] = ([], [])
+        records, problems = self._try(path.name, lambda: metrics_file.read(path), nothing, needed=False)
         self._note(*problems)
         return records
 

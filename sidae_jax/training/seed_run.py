@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -55,7 +55,7 @@ class SeedRun:
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
-        self._metrics = None
+        self._metrics: IO[str] | None = None
         self._loggers: Loggers | None = None
         return self
 
