@@ -7,13 +7,13 @@ are not extracted through TFDS: two data sets that share a download folder would
 
 import contextlib
 import gzip
-import io
 import os
 import posixpath
 import struct
 import tarfile
 import urllib.parse
 from collections.abc import Iterator
+from typing import IO, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -57,6 +57,8 @@ class FashionMnist(_IdxImages, tfds.builder_cls("fashion_mnist"), skip_registrat
 
 class _CifarBinary:
     """Reads a binary archive of CIFAR: records of one byte a label and 3x32x32 bytes, channels first."""
+
+    _cifar_info: Any
 
     def _split_generators(self, dl_manager):
         cifar = self._cifar_info  # the stock builder's url, file names and labels
@@ -177,12 +179,12 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
+def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[IO[bytes], int]]:
     """Opens one file of a .tar.gz as a stream, with its size; the archive is read once, up to there."""
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
-            if posixpath.normpath(member.name) == name:
-                yield tar.extractfile(member), member.size
+            if posixpath.normpath(member.name) == name and (file := tar.extractfile(member)) is not None:
+                yield file, member.size
                 return
     raise ValueError(f"{archive} holds no {name}")
 
@@ -192,14 +194,14 @@ def read_members(archive: str | os.PathLike, names: list[str]) -> dict[str, byte
     found = {}
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
-            if (name := posixpath.normpath(member.name)) in names:
-                found[name] = tar.extractfile(member).read()
+            if (name := posixpath.normpath(member.name)) in names and (file := tar.extractfile(member)) is not None:
+                found[name] = file.read()
             if len(found) == len(names):
                 return found
     raise ValueError(f"{archive} holds no {', '.join(sorted(set(names) - set(found)))}")
 
 
-def read_records(file: io.BufferedIOBase, size: int, record_size: int) -> Iterator[np.ndarray]:
+def read_records(file: IO[bytes], size: int, record_size: int) -> Iterator[np.ndarray]:
     """Yields the consecutive records, uint8 [record_size], of a file of `size` bytes."""
     if size % record_size:
         raise ValueError(f"{size} bytes are not a whole number of records of {record_size}")

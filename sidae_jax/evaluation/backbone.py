@@ -76,7 +76,7 @@ def restore_method(checkpoints: checkpoint.Checkpoints, step: int, precision: st
 
 def arrays_of(module: nnx.Module, within: str = "") -> checkpoint.Arrays:
     """Returns all parameters and batch statistics, named as in a checkpoint, of the module at `within` in a method."""
-    _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     return checkpoint.to_arrays(params, f"params.{within}") | checkpoint.to_arrays(batch_stats, f"batch_stats.{within}")
 
 
@@ -87,7 +87,7 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
 
 def with_arrays(module: nnx.Module, arrays: checkpoint.Arrays, within: str = "") -> nnx.Module:
     """Returns the module with these parameters and batch statistics, named as `arrays_of` names them."""
-    graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     states = (
         checkpoint.from_arrays(params, arrays, f"params.{within}"),
         checkpoint.from_arrays(batch_stats, arrays, f"batch_stats.{within}"),

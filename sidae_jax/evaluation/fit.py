@@ -62,7 +62,7 @@ def train_network(
     Each batch is split over the local devices that divide batch_size. XLA sums over them, so BatchNorm's statistics and
     the gradients are of the whole batch. A last batch that they do not divide is whole on each device.
     """
-    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     batch_size = min(batch_size, len(labels))
     mesh = local_mesh(batch_size)
     carry = jax.device_put((params, batch_stats, optimizer.init(params)), replicated(mesh))

@@ -5,7 +5,7 @@ To add a protocol, write its class here, with its computation in a file of its o
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +22,7 @@ FEATURES = ("backbone", "projector")
 class Examples:
     """A labeled set; `features()` computes the features of the frozen backbone, or reads them from the cache."""
 
-    images: "Images"
+    images: "Images"  # decoded
     features: Callable[[], Float[np.ndarray, "n d"]]
 
 
@@ -44,11 +44,12 @@ class EvaluationProtocol(Protocol):
     trains: whether it trains something, and so measures the untrained backbone and fractions of the labels too.
     """
 
-    title: ClassVar[str]
-    section: ClassVar[str]
-    config_name: ClassVar[str]
-    frozen: ClassVar[bool]
-    trains: ClassVar[bool]
+    title: str
+    section: str
+    config_name: str
+    frozen: bool
+    trains: bool
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def accuracy(self, data: Measurement) -> float:
         """Returns the accuracy on the test examples, in [0, 1]."""

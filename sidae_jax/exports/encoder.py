@@ -86,10 +86,8 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
     """
     found, said = weights_file.read(path, f"run={path}")
     try:
-        settings = BackboneSettings(
-            **{key: said[key] for key in ("backbone", "stem", "precision")},
-            **{key: int(said[key]) for key in ("size", "width")},
-        )
+        of_backbone: dict[str, Any] = {key: said[key] for key in ("backbone", "stem", "precision")}
+        settings = BackboneSettings(**of_backbone, **{key: int(said[key]) for key in ("size", "width")})
         normalization = Normalization(*(tuple(json.loads(said[key])) for key in ("mean", "std")))
         if said["part"] == "encoder":
             found = {_PREFIX + name: value for name, value in found.items()}

@@ -14,6 +14,7 @@ from sidae_jax.loggers.protocol import LoggedRun, Logger
 
 def open_one(name: str, run: LoggedRun) -> Logger:
     """Imports the library of a logger and opens, or goes on with, its run. Raises whatever the library does."""
+    Library: Callable[[LoggedRun], Logger]  # noqa: N806
     match name:
         case "tensorboard":
             from sidae_jax.loggers.tensorboard import TensorBoard as Library

@@ -32,7 +32,8 @@ class ResNet(nnx.Module):
             raise ValueError(f"stem={stem!r} is none of {', '.join(STEMS)}")
         # PyTorch has the ReLU before the pool: the same values and gradients, on a map four times as large
         self.stem_norm = BatchNorm(width, pool=stem == "imagenet", relu=True, axis_name=axis_name)
-        make_block: type[BasicBlock | Bottleneck] = {"basic": BasicBlock, "bottleneck": Bottleneck}[block]
+        kinds: dict[str, type[BasicBlock | Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+        make_block = kinds[block]
         last_scale = 0.0 if settings.zero_init_residual else 1.0
         made: list[nnx.Module] = []
         channels = width

@@ -144,6 +144,6 @@ def _scatter(axes: Axes, pictures: Pictures) -> None:
     for i, name in enumerate(pictures.class_names):
         color, marker = _CLASSES[i % len(_CLASSES)]
         points = pictures.tsne[pictures.labels == i]
-        axes.scatter(*points.T, s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
+        axes.scatter(points[:, 0], points[:, 1], s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -91,7 +91,7 @@ def _list(console, folder: str | None, *, as_json: bool) -> int:
         raise UserError(f"there is no folder {ROOT.absolute()}: give that of the runs, python -m sidae_jax.runs DIR")
     path = pathlib.Path(ROOT if folder is None else folder).expanduser()
     if not path.is_dir():
-        known = nearest(folder, _COMMANDS)
+        known = nearest(str(folder), _COMMANDS)
         hint = f"did you mean the command {known}?" if known else "give the folder of the runs, or a command of --help"
         raise UserError(f"{folder} does not exist or is no folder: {hint}")
     runs, problems = listing.overviews(path)

@@ -1,5 +1,6 @@
 """Reads the files of a run, of which any may be missing or damaged: that is noted, and the rest is read."""
 
+import functools
 import json
 import pathlib
 import time
@@ -133,7 +134,7 @@ class Overview:
     def evaluations(self) -> list[Evaluation]:
         """Returns the results of the evaluations, a file after the other, by its name."""
         paths = sorted(path for path in self.folder.glob("eval/*.jsonl") if path.is_file())
-        read = (self._try(f"eval/{path.name}", lambda path=path: self._read_results(path), None) for path in paths)
+        read = (self._try(f"eval/{path.name}", functools.partial(self._read_results, path), None) for path in paths)
         return [evaluation for evaluation in read if evaluation is not None]
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T, *, needed: Any = True) -> T:

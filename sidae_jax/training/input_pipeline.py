@@ -102,7 +102,7 @@ def resident_batches(
     images, labels = put(mesh, data.images.reshape(len(data.images), -1)), put(mesh, data.labels)
     most = steps_per_call(mesh)
     counts = {n: put(mesh, np.int32(n)) for n in range(1, most + 1)}
-    spec = resident_spec(len(orders)).order
+    spec: Any = resident_spec(len(orders)).order
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:
         next_order = ahead.submit(epoch_orders, start // steps_per_epoch)
         step = start
