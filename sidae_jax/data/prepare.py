@@ -7,6 +7,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import requests

@@ -45,8 +45,16 @@ def finetune(
     """Returns the trained classifier, a function of the arguments alone; `backbone` itself does not change."""
     rng = streams.generator(Stream.PROBE_INIT, seed)
     initial = Classifier(backbone.network, backbone.normalization, num_classes, rng)
-    loop: dict[str, Any] = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "fine-tuning"}
-    return train_network(initial, _optimizer(settings), images, labels, **loop)
+    return train_network(
+        initial,
+        _optimizer(settings),
+        images,
+        labels,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        what="fine-tuning",
+    )
 
 
 def classify(classifier: Classifier, images: UInt8[np.ndarray, "n size size 3"]) -> Float[Array, "n num_classes"]:

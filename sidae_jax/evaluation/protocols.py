@@ -22,7 +22,7 @@ FEATURES = ("backbone", "projector")
 class Examples:
     """A labeled set; `features()` computes the features of the frozen backbone, or reads them from the cache."""
 
-    images: "Images"  # decoded
+    images: "Images"
     features: Callable[[], Float[np.ndarray, "n d"]]
 
 
@@ -137,8 +137,10 @@ class FineTuning(_PaperSGD):
         from sidae_jax.evaluation.fit import accuracy
 
         train = data.train.images
-        classifier = finetune(data.backbone, train.images, train.labels, train.num_classes, self, data.seed)
-        return accuracy(classify(classifier, data.test.images.images), data.test.images.labels)
+        seen: Any = train.images  # decoded, as is all that an evaluation loads
+        tested: Any = data.test.images.images
+        classifier = finetune(data.backbone, seen, train.labels, train.num_classes, self, data.seed)
+        return accuracy(classify(classifier, tested), data.test.images.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +154,8 @@ class OnlineProbe:
         from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits
 
-        return accuracy(logits(data.backbone.classifier, data.test.features()), data.test.images.labels)
+        classified: Any = data.backbone  # an online_probe.Classified
+        return accuracy(logits(classified.classifier, data.test.features()), data.test.images.labels)
 
 
 PROTOCOLS: dict[str, type[EvaluationProtocol]] = {

@@ -33,8 +33,8 @@ def show(console: rich.console.Console, run: Overview) -> None:
     cells.print_titled(console, "checkpoints", table)
     table = cells.table("protocol", "on", "labels", "seed", "best", "last", "checkpoints", "untrained")
     for one in evaluations:
-        last = max(one.trained.items(), default=None)
-        best, last = (each and f"{cells.percent(each[1])} (step {each[0]})" for each in (one.best, last))
+        newest = max(one.trained.items(), default=None)
+        best, last = (each and f"{cells.percent(each[1])} (step {each[0]})" for each in (one.best, newest))
         labels = f"{100 * one.label_fraction:g}%"
         untrained = cells.percent(one.accuracies.get(0))
         _add(table, cells.protocol(one.protocol), one.on, labels, one.seed, best, last, len(one.trained), untrained)

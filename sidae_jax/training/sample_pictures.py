@@ -65,7 +65,7 @@ def _sample(
     params: nnx.State,
     batch_stats: nnx.State,
     key: Key[Array, ""],
-    step: Int[Array | np.generic, ""],
+    step: Int[Array | np.number, ""],
     images: UInt8[Array, "n side side 3"],
 ) -> tuple[Float[Array, "n size size 3"], ...]:
     """Returns x, x1 and x2, normalized, and of a method with a decoder x' and x1', in evaluation mode."""
