@@ -7,13 +7,14 @@ are not extracted through TFDS: two data sets that share a download folder would
 
 import contextlib
 import gzip
+import io
 import os
 import posixpath
 import struct
 import tarfile
 import urllib.parse
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -179,7 +180,7 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[IO[bytes], int]]:
+def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
     """Opens one file of a .tar.gz as a stream, with its size; the archive is read once, up to there."""
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
@@ -201,7 +202,7 @@ def read_members(archive: str | os.PathLike, names: list[str]) -> dict[str, byte
     raise ValueError(f"{archive} holds no {', '.join(sorted(set(names) - set(found)))}")
 
 
-def read_records(file: IO[bytes], size: int, record_size: int) -> Iterator[np.ndarray]:
+def read_records(file: io.BufferedIOBase, size: int, record_size: int) -> Iterator[np.ndarray]:
     """Yields the consecutive records, uint8 [record_size], of a file of `size` bytes."""
     if size % record_size:
         raise ValueError(f"{size} bytes are not a whole number of records of {record_size}")
