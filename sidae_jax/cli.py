@@ -96,9 +96,10 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
         if not (argument.startswith("-") and name.startswith(_MARK)):
             rest.append(argument)
             continue
-        if not equals and (text := next(arguments, None)) is None:
+        value = text if equals else next(arguments, None)
+        if value is None:
             raise UserError(f"{argument} has no value: give {argument}=VALUE")
-        overrides.append((name.removeprefix(_MARK), text))
+        overrides.append((name.removeprefix(_MARK), value))
     return rest, overrides
 
 
@@ -146,7 +147,7 @@ def _parse(
 
 def config_name() -> str:
     """Returns the name of the config file on the command line without its folder and .py."""
-    return pathlib.Path(_CONFIG.value.partition(":")[0]).stem
+    return pathlib.Path(str(_CONFIG.value).partition(":")[0]).stem
 
 
 def changes(config: ConfigDict) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -13,6 +14,7 @@ from sidae_jax.loggers.names import LOGGERS, names_in, require_installed
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettings, ViewSettings
 
+T = TypeVar("T")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
 INPUTS = ("auto", "resident", "stream", "decode")
@@ -114,8 +116,8 @@ def method_settings(config: ConfigDict) -> Any:
     return _from_keys(settings.METHOD_SETTINGS[config.method], config)
 
 
-def _from_keys(cls, config):
-    values = {field.name: config[field.name] for field in dataclasses.fields(cls)}
+def _from_keys(cls: type[T], config: ConfigDict) -> T:
+    values = {field.name: config[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     # the config of a checkpoint was JSON, which turns tuples into lists
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
@@ -184,7 +186,7 @@ def validate(config: ConfigDict) -> None:
     _validate_views(config)
 
 
-def _validate_parts(config):
+def _validate_parts(config: ConfigDict) -> None:
     size, parts = config.batch_size, config.accumulate
     if size % parts or size < 2 * parts:
         lower = max(2 * parts, size - size % parts)
@@ -195,7 +197,7 @@ def _validate_parts(config):
         )
 
 
-def _validate_views(config):
+def _validate_views(config: ConfigDict) -> None:
     for name, value in config.views.items():
         key = f"views.{name}"
         if name.startswith("p_"):
@@ -235,9 +237,9 @@ def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) 
         raise UserError(f"config.{key} {problem} {what}: give a config such as --config={example}")
 
 
-def one_of(key: str, value: str | None, names) -> str:
+def one_of(key: str, value: str | None, names: Collection[str]) -> str:
     """Returns `value`, or raises UserError listing `names` and suggesting the nearest of them."""
-    if value in names:
+    if value is not None and value in names:
         return value
     near = nearest(str(value), names)
     hint = f"; did you mean {near}?" if near else ""
@@ -246,7 +248,8 @@ def one_of(key: str, value: str | None, names) -> str:
 
 def plain(config: ConfigDict) -> dict[str, Any]:
     """Returns the config as it comes back from JSON: its tuples are lists."""
-    return json.loads(json.dumps(config.to_dict()))
+    values: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return values
 
 
 def flat(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -254,7 +257,7 @@ def flat(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any
 
     Not flax.traverse_util.flatten_dict, since reading a config must not import JAX.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in config.items():
         values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict | ConfigDict) else {prefix + key: value}
     return values

@@ -154,7 +154,7 @@ def short_key(key: str) -> str:
 @functools.cache
 def _full_keys() -> dict[str, set[str]]:
     """Returns the keys in the configs of all methods, grouped by their last part."""
-    full = {}
+    full: dict[str, set[str]] = {}
     for key in {key for method in METHOD_SETTINGS for key in flat(pretraining(method, ""))}:
         full.setdefault(key.rpartition(".")[2], set()).add(key)
     return full

@@ -43,7 +43,8 @@ class GrowingEntry:
     """
 
     def __init__(self, entry: Entry, rows: dict[str, Row], journal: IO[bytes]):
-        self.done, self._num_rows, self._notes = 0, 0, []
+        self.done, self._num_rows = 0, 0
+        self._notes: list[Any] = []
         self._entry, self._rows, self._journal = entry, rows, journal
         self._files: dict[str, IO[bytes]] = {}
         self._new_notes: list[Any] = []

@@ -66,7 +66,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def put(mesh: Mesh, value: np.ndarray | np.generic, spec: P = _REPLICATED) -> jax.Array:
     """Lays out `value`, which every process holds whole, by `spec`; each process sends its own part."""
     sharding = NamedSharding(mesh, spec)
-    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: np.asarray(value)[index])
 
 
 def put_tree(mesh: Mesh, tree: Any) -> Any:

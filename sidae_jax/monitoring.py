@@ -72,7 +72,7 @@ class Measured:
     def best_step(self, steps: Collection[int] | None = None) -> int | None:
         """Returns the step of the best record."""
         best = self.best(steps)
-        return best and best["step"]
+        return None if best is None else int(best["step"])
 
     def newest(self) -> Record | None:
         """Returns the last record."""

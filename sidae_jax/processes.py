@@ -30,7 +30,7 @@ def gather(value: Any) -> list[Any]:
 
 def raise_in_all(action: Callable[[], T]) -> T:
     """Returns action(). A UserError in any process is raised in all, so that none waits for one that has ended."""
-    result, problem = None, None
+    problem = None
     try:
         result = action()
     except UserError as error:

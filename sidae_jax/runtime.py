@@ -36,7 +36,8 @@ def start(
             "--num_processes and --process_id say nothing without --coordinator: give --coordinator=HOST:PORT of "
             "process 0 to each process, or --distributed where a cluster knows its processes"
         )
-    if jax.config.jax_compilation_cache_dir is None:  # nor set by the environment
+    cache_dir = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made by jax at run time
+    if cache_dir is None:  # nor set by the environment
         folder = user_folder() / "compiled"
         if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
             trim(folder, _CACHE_BYTES)

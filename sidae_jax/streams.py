@@ -48,7 +48,7 @@ def fold(key: Key[Array, "*seeds"], stream: Stream) -> Key[Array, "*seeds"]:
 
 
 def example_keys(
-    key: Key[Array, ""], stream: Stream, step: Int[Array, ""], places: Int[Array, " n"]
+    key: Key[Array, ""], stream: Stream, step: Int[Array | np.number, ""], places: Int[Array, " n"]
 ) -> Key[Array, " n"]:
     """Returns one key per example of a step: a function of the seed, the step and the place in the global batch."""
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(fold(key, stream), step), places)

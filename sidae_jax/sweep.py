@@ -56,10 +56,10 @@ def main() -> None:
     jobs = _jobs()
     if _PRINT.value:
         for job in jobs:
-            folder = str(pathlib.Path(_WORKDIR.value).expanduser().absolute() / job.name)
+            folder = str(pathlib.Path(str(_WORKDIR.value)).expanduser().absolute() / job.name)
             print(" && ".join(shlex.join(_command_line("python", command, folder)) for command in job.commands))
         return
-    sweep = _Sweep(open_folder(_WORKDIR.value), jobs)
+    sweep = _Sweep(open_folder(str(_WORKDIR.value)), jobs)
     failed = sweep.run()
     for name, log in failed.items():
         lines = log.read_text().strip().splitlines()
@@ -76,10 +76,10 @@ def _jobs() -> list[Job]:
         if value is None:
             raise UserError(f"--{name} is missing: give one, such as --{name}={example}")
     load = config_files.load_function(
-        "experiment", _EXPERIMENT.value, "get_experiment", "configs/experiments/table1.py"
+        "experiment", str(_EXPERIMENT.value), "get_experiment", "configs/experiments/table1.py"
     )
     one_of("scale", _SCALE.value, experiments.SCALES)
-    experiment, path = load(), pathlib.Path(config_files.find("experiment", _EXPERIMENT.value))
+    experiment, path = load(), pathlib.Path(config_files.find("experiment", str(_EXPERIMENT.value)))
     try:
         experiments.check_types(experiment)
     except UserError as error:
@@ -97,7 +97,7 @@ def _jobs() -> list[Job]:
         ) from error
     if not chosen:
         raise UserError(f"--only={_ONLY.value} matches no run: give a part of one of {names}")
-    first_seeds = {}
+    first_seeds: dict[str, Job] = {}
     for job in chosen:
         first_seeds.setdefault(job.name.rpartition("/")[0], job)
     for job in first_seeds.values():  # the other seeds have the same keys

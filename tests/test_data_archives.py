@@ -202,3 +202,17 @@ def test_an_archive_that_is_gone_from_its_server_is_told(tmp_path, monkeypatch, 
     (tmp_path / "tfds").mkdir()
     with pytest.raises(UserError, match="HTTP status 404"):
         load("mnist", "train", str(tmp_path / "tfds"))
+
+
+def test_a_folder_of_the_name_is_no_file_of_the_archive(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        folder = tarfile.TarInfo("batch.bin")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+    with (
+        pytest.raises(ValueError, match=r"a\.tar\.gz holds no batch\.bin"),
+        builders.open_member(tmp_path / "a.tar.gz", "batch.bin"),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"a\.tar\.gz holds no batch\.bin"):
+        builders.read_members(tmp_path / "a.tar.gz", ["batch.bin"])

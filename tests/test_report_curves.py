@@ -96,6 +96,13 @@ def test_no_published_curve_beside_runs_of_other_settings_alone():
     assert not [text for text in texts(svg) if "published" in text]
 
 
+def test_no_published_curve_beside_a_task_where_other_methods_alone_are_published():
+    # the MLP probe, by which the report has its AE, VAE and SimCLR: they have no w
+    runs = [summary(label=str(w), w=w, task_protocol="mlp") for w in (0.25, 0.5)]
+    (svg,) = curves.accuracy_by_weight(runs).values()
+    assert not [text for text in texts(svg) if "published" in text]
+
+
 def test_the_supervised_line_is_of_the_same_task_and_labels():
     def run(protocol, fraction, step, mean, settings="", **changes):
         of = {"task_protocol": protocol, "task_label_fraction": fraction, "task_settings": settings}

@@ -14,6 +14,7 @@ import struct
 import tarfile
 import urllib.parse
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -57,6 +58,8 @@ class FashionMnist(_IdxImages, tfds.builder_cls("fashion_mnist"), skip_registrat
 
 class _CifarBinary:
     """Reads a binary archive of CIFAR: records of one byte a label and 3x32x32 bytes, channels first."""
+
+    _cifar_info: Any
 
     def _split_generators(self, dl_manager):
         cifar = self._cifar_info  # the stock builder's url, file names and labels
@@ -181,8 +184,8 @@ def open_member(archive: str | os.PathLike, name: str) -> Iterator[tuple[io.Buff
     """Opens one file of a .tar.gz as a stream, with its size; the archive is read once, up to there."""
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
-            if posixpath.normpath(member.name) == name:
-                yield tar.extractfile(member), member.size
+            if posixpath.normpath(member.name) == name and (file := tar.extractfile(member)) is not None:
+                yield file, member.size
                 return
     raise ValueError(f"{archive} holds no {name}")
 
@@ -192,8 +195,8 @@ def read_members(archive: str | os.PathLike, names: list[str]) -> dict[str, byte
     found = {}
     with tarfile.open(archive, "r|gz") as tar:
         for member in tar:
-            if (name := posixpath.normpath(member.name)) in names:
-                found[name] = tar.extractfile(member).read()
+            if (name := posixpath.normpath(member.name)) in names and (file := tar.extractfile(member)) is not None:
+                found[name] = file.read()
             if len(found) == len(names):
                 return found
     raise ValueError(f"{archive} holds no {', '.join(sorted(set(names) - set(found)))}")

@@ -33,7 +33,7 @@ def measure(images: UInt8[np.ndarray, "n h w 3"] | EncodedImages) -> Normalizati
 
 def pixels(x: Float[np.ndarray, "*shape 3"], normalization: Normalization) -> UInt8[np.ndarray, "*shape 3"]:
     """Returns the pixels of normalized images, clipped to 0..255."""
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
     return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)
 
 

@@ -7,6 +7,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import requests
@@ -79,7 +80,7 @@ def _known(builder_cls: type[tfds.core.DatasetBuilder], data_dir: str | None) ->
 def _check_features(builder: tfds.core.DatasetBuilder, dataset: str) -> None:
     features = builder.info.features
     features = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
-    image = features.get("image")
+    image: Any = features.get("image")
     if not (is_image(image) and image.np_dtype in (np.uint8, np.uint16)):
         raise UserError(
             f"dataset={dataset!r} lies prepared in {builder.data_dir} but has no feature `image` that is one (its "

@@ -45,15 +45,16 @@ class Images:
         The bytes hashed are the shape as text ("10240,32,32,3\n"), the pixels in C order, and the
         labels as little-endian int32, so the value is the same on every machine.
         """
-        if isinstance(self.images, EncodedImages):
-            return self.images.cached_sha256(self.labels, lambda: self._sha256_of(self.images.blocks()))
-        return self._sha256_of([self.images])
+        images = self.images
+        if isinstance(images, EncodedImages):
+            return images.cached_sha256(self.labels, lambda: self._sha256_of(images.blocks()))
+        return self._sha256_of([images])
 
     def _sha256_of(self, blocks: Iterable[np.ndarray]) -> str:
         digest = hashlib.sha256((",".join(map(str, self.images.shape)) + "\n").encode())
         for block in blocks:
-            digest.update(np.ascontiguousarray(block))
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i4"))
+            digest.update(np.ascontiguousarray(block).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i4").data)
         return digest.hexdigest()
 
 

@@ -40,7 +40,7 @@ class TfdsSource:
         self._size = size
         self._kept = decoding.SUMS if encoded else decoding.pixels(size)
         self.name = f"dataset {dataset!r}"
-        label = dict(self._builder.info.features.items()).get("label")
+        label: Any = dict(self._builder.info.features.items()).get("label")
         self._labeled = isinstance(label, tfds.features.ClassLabel) and bool(label.names)
         self.class_names = tuple(label.names) if self._labeled else ()
 

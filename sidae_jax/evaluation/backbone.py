@@ -31,7 +31,7 @@ class Backbone:
     With kind = "projector" the network is the whole encoder, whose output is z.
     """
 
-    network: nnx.Module
+    network: Any  # an nnx.Module, of what `sidae_jax.networks` asks for
     normalization: Normalization
     kind: str = "backbone"
 
@@ -69,14 +69,14 @@ def restore_backbone(
     return dataclasses.replace(backbone, network=_restored(backbone.network, checkpoints, step, _WITHIN[kind]))
 
 
-def restore_method(checkpoints: checkpoint.Checkpoints, step: int, precision: str | None = None) -> nnx.Module:
+def restore_method(checkpoints: checkpoint.Checkpoints, step: int, precision: str | None = None) -> Any:
     """Restores the whole method, with the same comparisons. Raises CorruptCheckpoint."""
     return _restored(_method(checkpoints.metadata(step), precision), checkpoints, step, "")
 
 
 def arrays_of(module: nnx.Module, within: str = "") -> checkpoint.Arrays:
     """Returns all parameters and batch statistics, named as in a checkpoint, of the module at `within` in a method."""
-    _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    _, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     return checkpoint.to_arrays(params, f"params.{within}") | checkpoint.to_arrays(batch_stats, f"batch_stats.{within}")
 
 
@@ -87,7 +87,7 @@ def _restored(module: nnx.Module, checkpoints: checkpoint.Checkpoints, step: int
 
 def with_arrays(module: nnx.Module, arrays: checkpoint.Arrays, within: str = "") -> nnx.Module:
     """Returns the module with these parameters and batch statistics, named as `arrays_of` names them."""
-    graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     states = (
         checkpoint.from_arrays(params, arrays, f"params.{within}"),
         checkpoint.from_arrays(batch_stats, arrays, f"batch_stats.{within}"),
@@ -147,7 +147,7 @@ def _initial(metadata: dict[str, Any], kind: str, precision: str | None) -> Back
     return Backbone(encoder if kind == "projector" else encoder.backbone, normalization_of(metadata), kind)
 
 
-def _method(metadata: dict[str, Any], precision: str | None = None) -> nnx.Module:
+def _method(metadata: dict[str, Any], precision: str | None = None) -> Any:
     config = ConfigDict(metadata["config"])
     config.precision = precision or config.precision
     return make_method(config, None)
@@ -193,4 +193,5 @@ def forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.Sta
 
 def normalize(images: UInt8[Array, "n size size 3"], normalization: Normalization) -> Float[Array, "n size size 3"]:
     """Normalizes images as the train step does."""
-    return (images.astype(np.float32) / 255 - np.float32(normalization.mean)) / np.float32(normalization.std)
+    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    return (images.astype(np.float32) / 255 - mean) / std

@@ -28,7 +28,7 @@ class DataSet:
     @property
     def title(self) -> str:
         """What titles and files call it: its name, or "folder pets" for the images in /data/pets."""
-        return self.name if self.folder is None else f"{self.name} {os.path.basename(self.folder.images)}"
+        return self.name if self.folder is None else f"{self.name} {os.path.basename(str(self.folder.images))}"
 
     def load(self, key: str, split: str) -> data.Images:
         """Returns the images of a split, all of which have labels; `key` is that of the config which named it."""

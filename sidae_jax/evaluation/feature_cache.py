@@ -1,6 +1,7 @@
 """Features of a data set's splits, computed once for a backbone and kept in the workdir."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,9 @@ def cached_features(
         "onednn": conv_onednn.in_use(),
     }
 
+    decoded: Any = images.images  # as is all that an evaluation loads
+
     def build() -> array_cache.Arrays:
-        return {"features": compute_features(backbone, images.images)}
+        return {"features": compute_features(backbone, decoded)}
 
     return array_cache.load_or_build(folder, name, ("features",), made_from, build)["features"]

@@ -4,6 +4,7 @@ Fine-tuning the untrained backbone is the supervised baseline, trained from scra
 """
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ from sidae_jax.streams import Stream
 class Classifier(nnx.Module):
     """Maps uint8 images to logits."""
 
-    def __init__(self, backbone: nnx.Module, normalization: Normalization, num_classes: int, rng: np.random.Generator):
+    def __init__(self, backbone: Any, normalization: Normalization, num_classes: int, rng: np.random.Generator):
         self.backbone = backbone
         self.normalization = normalization
         self.linear = Linear(backbone.num_features, num_classes, rng=rng)
@@ -44,8 +45,16 @@ def finetune(
     """Returns the trained classifier, a function of the arguments alone; `backbone` itself does not change."""
     rng = streams.generator(Stream.PROBE_INIT, seed)
     initial = Classifier(backbone.network, backbone.normalization, num_classes, rng)
-    loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "fine-tuning"}
-    return train_network(initial, _optimizer(settings), images, labels, **loop)
+    return train_network(
+        initial,
+        _optimizer(settings),
+        images,
+        labels,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        what="fine-tuning",
+    )
 
 
 def classify(classifier: Classifier, images: UInt8[np.ndarray, "n size size 3"]) -> Float[Array, "n num_classes"]:

@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,8 @@ from sidae_jax import streams
 from sidae_jax.mesh import local_mesh, replicated, rows_sharding
 from sidae_jax.networks.precision import in_full
 from sidae_jax.streams import Stream
+
+Network = TypeVar("Network", bound=nnx.Module)
 
 
 def minimize(
@@ -38,7 +40,7 @@ def minimize(
 
 
 def train_network(
-    network: nnx.Module,
+    network: Network,
     optimizer: optax.GradientTransformation,
     inputs: np.ndarray,
     labels: Int[np.ndarray, " n"],
@@ -47,7 +49,7 @@ def train_network(
     batch_size: int,
     seed: int,
     what: str,
-) -> nnx.Module:
+) -> Network:
     """Returns `network` after minimizing the cross-entropy of its logits; the one given does not change.
 
     The logits are network(inputs[rows]), Float[rows, num_classes]. `what` names the training for the progress bar. Pass
@@ -60,7 +62,7 @@ def train_network(
     Each batch is split over the local devices that divide batch_size. XLA sums over them, so BatchNorm's statistics and
     the gradients are of the whole batch. A last batch that they do not divide is whole on each device.
     """
-    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     batch_size = min(batch_size, len(labels))
     mesh = local_mesh(batch_size)
     carry = jax.device_put((params, batch_stats, optimizer.init(params)), replicated(mesh))

@@ -1,6 +1,7 @@
 """The linear probe of the paper (4.1): one linear layer on frozen features."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def _train(layer, key: Key[Array, ""], features, labels, settings: LinearProbe):
         padded = jnp.concatenate([order, jnp.full(batches * settings.batch_size - n, n, order.dtype)])
         return minimize(loss_of, optimizer, carry, padded.reshape(batches, settings.batch_size)), None
 
-    carry = layer, None, optimizer.init(layer)
+    carry: Any = layer, None, optimizer.init(layer)
     (layer, *_), _ = jax.lax.scan(epoch, carry, jax.random.split(key, settings.epochs))
     return layer
 

@@ -20,8 +20,16 @@ def train_mlp(
     """Returns the trained perceptron, a function of the arguments alone."""
     rng = streams.generator(Stream.PROBE_INIT, seed)
     initial = Mlp(features.shape[1], num_classes, hidden=settings.hidden, rng=rng)
-    loop = {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": seed, "what": "MLP probe"}
-    return train_network(initial, _optimizer(settings), features, labels, **loop)
+    return train_network(
+        initial,
+        _optimizer(settings),
+        features,
+        labels,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        what="MLP probe",
+    )
 
 
 def logits(mlp: Mlp, features: Float[np.ndarray, "n d"]) -> Float[Array, "n num_classes"]:

@@ -5,7 +5,7 @@ To add a protocol, write its class here, with its computation in a file of its o
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -44,11 +44,12 @@ class EvaluationProtocol(Protocol):
     trains: whether it trains something, and so measures the untrained backbone and fractions of the labels too.
     """
 
-    title: ClassVar[str]
-    section: ClassVar[str]
-    config_name: ClassVar[str]
-    frozen: ClassVar[bool]
-    trains: ClassVar[bool]
+    title: str
+    section: str
+    config_name: str
+    frozen: bool
+    trains: bool
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def accuracy(self, data: Measurement) -> float:
         """Returns the accuracy on the test examples, in [0, 1]."""
@@ -136,8 +137,10 @@ class FineTuning(_PaperSGD):
         from sidae_jax.evaluation.fit import accuracy
 
         train = data.train.images
-        classifier = finetune(data.backbone, train.images, train.labels, train.num_classes, self, data.seed)
-        return accuracy(classify(classifier, data.test.images.images), data.test.images.labels)
+        seen: Any = train.images  # decoded, as is all that an evaluation loads
+        tested: Any = data.test.images.images
+        classifier = finetune(data.backbone, seen, train.labels, train.num_classes, self, data.seed)
+        return accuracy(classify(classifier, tested), data.test.images.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +154,8 @@ class OnlineProbe:
         from sidae_jax.evaluation.fit import accuracy
         from sidae_jax.evaluation.mlp_probe import logits
 
-        return accuracy(logits(data.backbone.classifier, data.test.features()), data.test.images.labels)
+        classified: Any = data.backbone  # an online_probe.Classified
+        return accuracy(logits(classified.classifier, data.test.features()), data.test.images.labels)
 
 
 PROTOCOLS: dict[str, type[EvaluationProtocol]] = {

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import rich.console
@@ -67,7 +68,8 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | str | None = Non
                 console.print(
                     f"untrained backbone: one pass over the training images, then {title} (waits for the compiler)"
                 )
-                backbone = untrained_backbone(pretraining, evaluation.train.images, kind, precision)
+                decoded: Any = evaluation.train.images  # as is all that an evaluation loads
+                backbone = untrained_backbone(pretraining, decoded, kind, precision)
             else:
                 console.print(f"checkpoint {step}: {title}")
                 if trains:

@@ -91,7 +91,7 @@ def _by_options(error: UserError) -> UserError:
 
 
 def _rows(slices: Sequence[Slice], class_names: tuple[str, ...], metadata: dict[str, str]) -> Rows:
-    names = None if slices[0].names is None else [name for each in slices for name in each.names]
+    names = None if slices[0].names is None else [name for each in slices for name in each.names or ()]
     return Rows(names, np.concatenate([each.labels for each in slices]), class_names, metadata)
 
 
@@ -104,7 +104,7 @@ def _metadata(folder: pathlib.Path, step: int, config: dict, backbone: Backbone,
         "features": backbone.kind,
         "size": str(config["size"]),
         "precision": config["precision"],
-        "images": of.dataset if of.folder is None else os.path.abspath(os.path.expanduser(of.folder.images)),
+        "images": str(of.dataset) if of.folder is None else os.path.abspath(os.path.expanduser(str(of.folder.images))),
         "split": of.split,
         "sidae_jax": sidae_jax.__version__,
         "jax": jax.__version__,

@@ -87,8 +87,11 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
     found, said = weights_file.read(path, f"run={path}")
     try:
         settings = BackboneSettings(
-            **{key: said[key] for key in ("backbone", "stem", "precision")},
-            **{key: int(said[key]) for key in ("size", "width")},
+            backbone=said["backbone"],
+            stem=said["stem"],
+            precision=said["precision"],
+            size=int(said["size"]),
+            width=int(said["width"]),
         )
         normalization = Normalization(*(tuple(json.loads(said[key])) for key in ("mean", "std")))
         if said["part"] == "encoder":
@@ -99,7 +102,7 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
         if BACKBONES[settings.backbone].norm == "group":
             replace_batch_norms(network, groups_at(settings.width))
         like = backbones.arrays_of(network, _WITHIN)
-        arrays = torch_names.backbone_from_torch(found, like, BACKBONES[settings.backbone].torchvision[1])
+        arrays = torch_names.backbone_from_torch(found, like, BACKBONES[settings.backbone].torchvision[1])  # type: ignore[index]
         if any(arrays[name].shape != value.shape for name, value in like.items()):
             raise ValueError("shapes")
     except (KeyError, ValueError, TypeError) as error:
@@ -157,7 +160,7 @@ def network_of(config: dict[str, Any]) -> str:
 def torchvision_call(config: dict[str, Any]) -> str:
     """Returns the Python expression that makes torchvision's network."""
     architecture, width = BACKBONES[config["backbone"]], config["width"]
-    name, _ = architecture.torchvision
+    name, _ = architecture.torchvision  # type: ignore[misc]  # `read` refuses one without
     norm = ""
     if architecture.norm == "group":
         groups = groups_at(width)

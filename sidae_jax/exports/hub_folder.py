@@ -51,7 +51,7 @@ def config(exported: Exported) -> dict:
     """
     settings, normalization = exported.config, exported.backbone.normalization
     size, fits = settings["size"], card_usage.fits_timm(settings)
-    name, _ = BACKBONES[settings["backbone"]].torchvision
+    name, _ = BACKBONES[settings["backbone"]].torchvision  # type: ignore[misc]  # `read` refuses one without
     of_group = {"model_args": {"norm_layer": "groupnorm"}} if fits and exported.groups else {}
     return {
         "architecture": name if fits else f"sidae_jax_{settings['backbone']}_{settings['stem']}_{settings['width']}",

@@ -6,6 +6,7 @@ Written by hand and not by a converter: the networks are few, and no converter k
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,7 +97,7 @@ class _Graph:
     def _conv(self, x: str, name: str, stride: int) -> str:
         weight = self._arrays[f"{name}.weight"]
         self.channels, size = weight.shape[0], weight.shape[-1]
-        options = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [(size - 1) // 2] * 4}
+        options: dict[str, Any] = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [(size - 1) // 2] * 4}
         return self._node("Conv", [x, self._weight(f"{name}.weight")], **options)
 
     def _norm(self, x: str, name: str) -> str:

@@ -14,6 +14,7 @@ from sidae_jax.loggers.protocol import LoggedRun, Logger
 
 def open_one(name: str, run: LoggedRun) -> Logger:
     """Imports the library of a logger and opens, or goes on with, its run. Raises whatever the library does."""
+    Library: Callable[[LoggedRun], Logger]  # noqa: N806
     match name:
         case "tensorboard":
             from sidae_jax.loggers.tensorboard import TensorBoard as Library
@@ -41,7 +42,7 @@ class Loggers:
     def log(self, record: Mapping[str, float | int]) -> list[str]:
         """Logs the values of a line of metrics at its "step"."""
         values = dict(record)  # nobody changes it while it waits
-        step = values.pop("step")
+        step = int(values.pop("step"))
         for each in self._loggers:
             each.call(lambda logger: logger.log(values, step))
         return self._news()

@@ -26,17 +26,18 @@ class MLflow:
         folder.mkdir(exist_ok=True)
         server = os.environ.get("MLFLOW_TRACKING_URI")
         self._client = MlflowClient(tracking_uri=server or f"sqlite:///{folder}/mlflow.db")
-        self._id = kept_id(folder)
-        if self._id is None or not self._goes_on():
-            self._id = self._begin(run, None if server else (folder / "artifacts").as_uri())
-            keep_id(folder, self._id)
+        run_id = kept_id(folder)
+        if run_id is None or not self._goes_on(run_id):
+            run_id = self._begin(run, None if server else (folder / "artifacts").as_uri())
+            keep_id(folder, run_id)
+        self._id = run_id
         history = self._client.get_metric_history(self._id, "loss")
         self._next = max((metric.step for metric in history), default=-1) + 1
 
-    def _goes_on(self) -> bool:
+    def _goes_on(self, run_id: str) -> bool:
         """Returns whether the run is there, which it is not after a change of the server."""
         try:
-            self._client.update_run(self._id, status="RUNNING")
+            self._client.update_run(run_id, status="RUNNING")
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,13 +26,14 @@ class WandB:
         if run_id is None:
             run_id = secrets.token_hex(8)
             keep_id(run.folder / "wandb", run_id)
+        mode: Any = os.environ.get("WANDB_MODE", "offline")  # W&B says what it may be
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             dir=str(run.folder),
             id=run_id,
             resume="allow",
             reinit="create_new",  # beside the runs of other seeds
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=mode,
             name=run.name,
             group=run.group,
             config=run.config,

@@ -17,7 +17,9 @@ them keys of a config, and to `own_settings` if its source differs from the SidA
 by configs/online_eval.py.
 """
 
-from flax import nnx
+from collections.abc import Callable
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from sidae_jax.config import backbone_settings, method_settings, one_of
@@ -31,7 +33,7 @@ from sidae_jax.methods.vae import VAE
 from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.networks.group_norm import groups_at, replace_batch_norms
 
-METHODS: dict[str, type[nnx.Module]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     "sidae": SidAE,
     "simsiam": SimSiam,
     "dae": DAE,
@@ -42,7 +44,7 @@ METHODS: dict[str, type[nnx.Module]] = {
 }
 
 
-def make_method(config: ConfigDict, axis_name: str | None) -> nnx.Module:
+def make_method(config: ConfigDict, axis_name: str | None) -> Any:
     """Creates the method of a config, with the initial values of config.seed.
 
     axis_name: the mapped axis over which BatchNorm and the losses gather; None on a single device.

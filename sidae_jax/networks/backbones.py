@@ -5,14 +5,11 @@ A ResNet is a line of BACKBONES; see the docstring of `sidae_jax.networks` for a
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from sidae_jax.settings import BackboneSettings
-
-if TYPE_CHECKING:
-    from flax import nnx
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Architecture:
       None if there is none.
     """
 
-    build: "Callable[..., nnx.Module]"
+    build: Callable[..., Any]  # no type of nnx says what the docstring of `sidae_jax.networks` asks of the module
     norm: str = "batch"
     torchvision: tuple[str, tuple[int, ...]] | None = None
 
@@ -48,9 +45,7 @@ BACKBONES: dict[str, Architecture] = {
 }
 
 
-def make_backbone(
-    settings: BackboneSettings, *, axis_name: str | None = None, rng: np.random.Generator
-) -> "nnx.Module":
+def make_backbone(settings: BackboneSettings, *, axis_name: str | None = None, rng: np.random.Generator) -> Any:
     """Returns the backbone with its BatchNorms; `methods.make_method` has them replaced where `norm` is "group".
 
     axis_name: the mapped axis over which BatchNorm gathers; None on a single device.

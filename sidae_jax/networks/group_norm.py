@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def replace_batch_norms(network: nnx.Module, groups: int) -> None:
     """
     norms = [(path, module) for path, module in nnx.iter_modules(network) if isinstance(module, BatchNorm)]
     for (*path, name), norm in norms:
-        owner = functools.reduce(_child, path, network)
+        owner: Any = functools.reduce(_child, path, network)
         num_features = norm.mean.shape[0]
         replacement = GroupNorm(
             num_features, math.gcd(groups, num_features), affine=norm.scale is not None, pool=norm.pool, relu=norm.relu
@@ -64,7 +65,7 @@ def replace_batch_norms(network: nnx.Module, groups: int) -> None:
         if isinstance(name, int):
             owner[name] = replacement
         else:
-            setattr(owner, name, replacement)
+            setattr(owner, str(name), replacement)
 
 
 def _child(module, name):

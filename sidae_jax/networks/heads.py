@@ -85,7 +85,7 @@ class Encoder(nnx.Module):
         *,
         axis_name: str | None,
         rng: np.random.Generator,
-        projector: type[nnx.Module] = Projector,
+        projector: type[Projector | Mlp] = Projector,
     ):
         self.backbone = make_backbone(backbone, axis_name=axis_name, rng=rng)
         self.size, self.precision = backbone.size, backbone.precision

@@ -64,7 +64,7 @@ class DecoderBlock(nnx.Module):
         """Applies the block to a map; `views` and `use_running_average` as for BatchNorm."""
         y = self.norm1(self.conv1(x), views, use_running_average)
         y = self.norm2(self.conv2(_enlarge(y, self.scale)), views, use_running_average)
-        if self.shortcut is not None:
+        if self.shortcut is not None and self.shortcut_norm is not None:
             # enlarged after the 1x1 convolution instead of before: the same values for a quarter of the work
             x = self.shortcut_norm(_enlarge(self.shortcut(x), self.scale), views, use_running_average)
         return nnx.relu(x + y)

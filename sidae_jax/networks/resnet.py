@@ -32,14 +32,19 @@ class ResNet(nnx.Module):
             raise ValueError(f"stem={stem!r} is none of {', '.join(STEMS)}")
         # PyTorch has the ReLU before the pool: the same values and gradients, on a map four times as large
         self.stem_norm = BatchNorm(width, pool=stem == "imagenet", relu=True, axis_name=axis_name)
-        make_block = {"basic": BasicBlock, "bottleneck": Bottleneck}[block]
+        kinds: dict[str, type[BasicBlock | Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+        make_block = kinds[block]
         last_scale = 0.0 if settings.zero_init_residual else 1.0
-        made, channels = [], width
+        made: list[nnx.Module] = []
+        channels = width
         for stage, count in enumerate(blocks):
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
-                options = {"stride": stride, "last_scale": last_scale, "axis_name": axis_name, "rng": rng}
-                made.append(make_block(channels, width * 2**stage, **options))
+                made.append(
+                    make_block(
+                        channels, width * 2**stage, stride=stride, last_scale=last_scale, axis_name=axis_name, rng=rng
+                    )
+                )
                 channels = width * 2**stage * make_block.expansion
         self.blocks = nnx.List(made)
         self.num_features = channels

@@ -72,7 +72,7 @@ def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[
     if comparison.task.protocol == "finetune":  # its own curves start there
         return {}
     of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
-    found = {}
+    found: dict[str, list[float]] = {}
     for s in summaries:
         task, run = s.task, s.pretraining
         same_task = dataclasses.replace(task, settings="") == of_scratch
@@ -91,7 +91,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
     figures, published = {}, published_accuracies()
     for comparison, last in _last_by_comparison(summaries).items():
         last = [s for s in last if s.pretraining.method in ("sidae", *_ENDS)]
-        for d in sorted({s.pretraining.d_hid for s in last}):
+        for d in sorted({s.pretraining.d_hid for s in last if s.pretraining.d_hid is not None}):
             curves = _curves(
                 (s for s in last if s.pretraining.d_hid == d),
                 same={"method": "", "w": None},
@@ -105,15 +105,17 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
             figure, axes = new_figure()
             _draw_all(axes, curves)
             theirs = {
-                _ENDS.get(row.method, row.w): (row.accuracy, row.standard_error)
+                w: (row.accuracy, row.standard_error)
                 for row in published
                 if row.is_of(comparison.task) and row.pretrained_on == comparison.pretrained_on
+                if (w := _ENDS.get(row.method, row.w)) is not None  # not another method
             }
             same_settings = any(not s.pretraining.settings for _, s in itertools.chain(*curves.values()))
             if theirs and same_settings and d == METHOD_SETTINGS["sidae"]().d_hid:
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
                 label = "published: 200 epochs, all images, five seeds"
-                axes.errorbar(*zip(*points, strict=True), color="#555555", linestyle="--", marker=".", label=label)
+                weights, means, errors = zip(*points, strict=True)
+                axes.errorbar(weights, means, errors, color="#555555", linestyle="--", marker=".", label=label)
             axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
             figures[f"The weight w: {comparison.title}, d = {d}"] = finish(figure, axes)
     return figures
@@ -143,7 +145,7 @@ def accuracy_by_dimension(summaries: Sequence[Summary]) -> dict[str, str]:
 
 def _last_by_comparison(summaries: Iterable[Summary]) -> dict[Comparison, list[Summary]]:
     """Returns the summaries of each run's last checkpoint."""
-    last = {}
+    last: dict[Comparison, dict[Pretraining, Summary]] = {}
     for summary in sorted(summaries, key=lambda s: s.step):  # a later checkpoint replaces an earlier one
         if summary.step > 0:
             last.setdefault(Comparison.of(summary), {})[summary.pretraining] = summary
@@ -151,7 +153,7 @@ def _last_by_comparison(summaries: Iterable[Summary]) -> dict[Comparison, list[S
 
 
 def _curves(
-    last: Iterable[Summary], same: Mapping[str, Any], x: Callable[[Pretraining], float], name: str
+    last: Iterable[Summary], same: Mapping[str, Any], x: Callable[[Pretraining], float | None], name: str
 ) -> dict[Pretraining, list[Point]]:
     """Groups the runs that differ in x alone into curves, sorted by x.
 
@@ -161,27 +163,29 @@ def _curves(
     Args:
       last: the summary of each run's last checkpoint.
       same: the fields of Pretraining that x stands for, with the values that make the runs of a curve equal.
-      x: the position of a run.
+      x: the position of a run; None: it is left out.
       name: what the warning calls x.
     """
-    curves = {}
+    curves: dict[Pretraining, dict[float, Summary]] = {}
     for s in sorted(last, key=lambda s: s.pretraining.label):
         run = s.pretraining
         so_far = "" if s.epoch == run.epochs else f"epoch {s.epoch:g} of {run.epochs}"
         settings = ", ".join(filter(None, (run.settings, so_far)))
         points = curves.setdefault(dataclasses.replace(run, label="", settings=settings, **same), {})
-        if x(run) in points:
+        if (at := x(run)) is None:
+            continue
+        if at in points:
             logging.warning(
                 "%s and %s have the same settings and %s = %g: the curve shows only the first one",
-                *(points[x(run)].pretraining.label, run.label, name, x(run)),
+                *(points[at].pretraining.label, run.label, name, at),
             )
-        points.setdefault(x(run), s)
+        points.setdefault(at, s)
     return {run: sorted(points.items()) for run, points in curves.items()}
 
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
     labels = _labels(curves)
-    for run, style in zip(sorted(curves, key=labels.get), itertools.cycle(STYLES), strict=False):
+    for run, style in zip(sorted(curves, key=lambda run: labels[run]), itertools.cycle(STYLES), strict=False):
         _draw(axes, curves[run], labels[run], *style)
 
 

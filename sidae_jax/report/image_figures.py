@@ -113,7 +113,7 @@ def projections(found: Sequence[RunPictures]) -> dict[str, str]:
 
 def _first_by_dataset(found: Sequence[RunPictures]) -> dict[str, Pictures]:
     """Returns the pictures of each data set's first run; other runs have the same views if their settings agree."""
-    first = {}
+    first: dict[str, Pictures] = {}
     for run, pictures in found:
         first.setdefault(run.pretraining.dataset, pictures)
     return {dataset: first[dataset] for dataset in sorted(first)}
@@ -129,7 +129,7 @@ def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n size size 3"]]]) -> str
     longest = max(len(line) for label in labels for line in label.splitlines())
     inch = 48 * side / 32  # in pixels: images of all sizes are drawn as large
     figure = Figure(figsize=(width / inch + 0.08 * longest + 0.2, height / inch + 0.1), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15)  # letters in a browser may be wider than measured here
+    figure.get_layout_engine().set(w_pad=0.15)  # type: ignore[union-attr, call-arg]  # letters in a browser may be wider than measured here
     axes = figure.subplots()
     axes.imshow(mosaic, interpolation="nearest")
     pitch = height + _GAP
@@ -143,7 +143,7 @@ def _grid(rows: Sequence[tuple[str, UInt8[np.ndarray, "n size size 3"]]]) -> str
 def _scatter(axes: Axes, pictures: Pictures) -> None:
     for i, name in enumerate(pictures.class_names):
         color, marker = _CLASSES[i % len(_CLASSES)]
-        points = pictures.tsne[pictures.labels == i]
-        axes.scatter(*points.T, s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
+        x, y = pictures.tsne[pictures.labels == i].T
+        axes.scatter(x, y, s=14, color=color, marker=marker, linewidths=0, label=plain(printable(str(name))))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -66,7 +66,7 @@ def has_published_scale(last: Summary) -> bool:
     """Returns whether images, epochs and batch size are the published ones, in pre-training and in evaluation."""
     task, run = last.task, last.pretraining
     theirs = published_settings(run.method, run.dataset)
-    all_train, all_test = _SIZES.get(task.evaluated_on, (None, None))
+    all_train, all_test = _SIZES.get(task.evaluated_on, (0, 0))
     return (
         (run.images, run.batch_size) == (theirs["train_split"], theirs["batch_size"])
         and run.epochs == last.epoch == theirs["epochs"]

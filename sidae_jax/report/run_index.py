@@ -48,7 +48,7 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
 
     If several have the same name, seed and settings, only the first one counts.
     """
-    found = {}
+    found: dict[tuple[Pretraining, int], Run] = {}
     for path in sorted(folder.rglob("config.json")):
         try:
             run = _read_run(path, folder)

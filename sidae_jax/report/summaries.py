@@ -94,7 +94,7 @@ def read(runs: Iterable[Run]) -> list[Row]:
 
 def _without_needless_hashes(rows: list[Row]) -> list[Row]:
     """Drops the hash of the labeled rows from tasks whose data have results for a single set of rows."""
-    hashes = {}
+    hashes: dict[Task, set[str]] = {}
     for row in rows:
         task = row.measured.task
         hashes.setdefault(_data(task), set()).update(filter(None, [task.labeled_rows]))
@@ -183,7 +183,7 @@ def _sortable(value: Any) -> tuple:
 
 def by_pretraining(summaries: Iterable[Summary]) -> dict[Pretraining, list[Summary]]:
     """Groups the summaries by their pre-training."""
-    groups = {}
+    groups: dict[Pretraining, list[Summary]] = {}
     for summary in summaries:
         groups.setdefault(summary.pretraining, []).append(summary)
     return groups

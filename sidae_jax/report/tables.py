@@ -61,7 +61,8 @@ def accuracy_tables(summaries: Sequence[Summary]) -> list[Table]:
 def _table(task: Task, summaries: Sequence[Summary], published: Sequence[PublishedAccuracy]) -> Table:
     published = [row for row in published if row.is_of(task)]
     beside_a_run = set()
-    rows, numbers = [], {}  # numbers: those of the notes, in the order of their appearance
+    rows: list[TableRow] = []
+    numbers: dict[str, int] = {}  # those of the notes, in the order of their appearance
     for run, of_run in by_pretraining(summaries).items():
         last = max(of_run, key=lambda s: s.step)
         if task.protocol == "finetune" and last.step == 0:

@@ -32,7 +32,7 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
 
     A measure that no run has is left out.
     """
-    logged = {}
+    logged: dict[str, list[list[dict[str, float]]]] = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
             logged.setdefault(run.pretraining.label, []).append(records)

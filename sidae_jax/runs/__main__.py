@@ -16,7 +16,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import logging
 
@@ -91,7 +91,7 @@ def _list(console, folder: str | None, *, as_json: bool) -> int:
         raise UserError(f"there is no folder {ROOT.absolute()}: give that of the runs, python -m sidae_jax.runs DIR")
     path = pathlib.Path(ROOT if folder is None else folder).expanduser()
     if not path.is_dir():
-        known = nearest(folder, _COMMANDS)
+        known = nearest(str(folder), _COMMANDS)
         hint = f"did you mean the command {known}?" if known else "give the folder of the runs, or a command of --help"
         raise UserError(f"{folder} does not exist or is no folder: {hint}")
     runs, problems = listing.overviews(path)
@@ -113,7 +113,7 @@ def _parser() -> _Parser:
         usage=argparse.SUPPRESS,
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="")
-    as_json = {"action": "store_true", "help": "JSON instead of a table"}
+    as_json: dict[str, Any] = {"action": "store_true", "help": "JSON instead of a table"}
     command = commands.add_parser("list", help="the runs in a folder; --json: as JSON")
     command.add_argument("dir", nargs="?", metavar="DIR", help="a folder with runs, or one run (default: runs/)")
     command.add_argument("--json", **as_json)

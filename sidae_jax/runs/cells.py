@@ -21,7 +21,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 def console() -> rich.console.Console:
     """Returns a console on standard output, as wide as the terminal; without one, wide enough for any table."""
     with contextlib.suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without the characters of tables and curves
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without the characters of tables and curves
     found = rich.console.Console(highlight=False, markup=False, emoji=False)
     return found if found.is_terminal else rich.console.Console(highlight=False, markup=False, emoji=False, width=1000)
 

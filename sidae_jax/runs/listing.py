@@ -38,8 +38,8 @@ def show(console: rich.console.Console, runs: list[Overview], problems: list[str
         problem = [cells.cell(run.problems[0][:100] + more if run.problems else None, "red")] if damaged else []
         table.add_row(*map(cells.cell, row), cells.state(run.state), cells.cell(cells.duration(run.age)), *problem)
     console.print(table)
-    for problem in problems:
-        console.print(cells.cell(problem, "red"), soft_wrap=True)
+    for sentence in problems:
+        console.print(cells.cell(sentence, "red"), soft_wrap=True)
 
 
 def as_values(run: Overview) -> dict[str, Any]:

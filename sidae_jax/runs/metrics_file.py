@@ -60,8 +60,8 @@ def figure(record: Record, key: str) -> float | None:
 
 def curve(records: list[Record], key: str) -> tuple[list[float], list[float]]:
     """Returns the epochs and the values of a key, of the records that have both."""
-    points = [(figure(record, "epoch"), figure(record, key)) for record in records]
-    points = [(x, y) for x, y in points if x is not None and y is not None]
+    found = [(figure(record, "epoch"), figure(record, key)) for record in records]
+    points = [(x, y) for x, y in found if x is not None and y is not None]
     return [x for x, _ in points], [y for _, y in points]
 
 

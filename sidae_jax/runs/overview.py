@@ -1,5 +1,6 @@
 """Reads the files of a run, of which any may be missing or damaged: that is noted, and the rest is read."""
 
+import functools
 import json
 import pathlib
 import time
@@ -69,12 +70,13 @@ class Overview:
 
     def __init__(self, folder: pathlib.Path, name: str):
         """Reads what a list of runs shows."""
-        self.folder, self.name, self.problems = folder, name, []
+        self.folder, self.name = folder, name
+        self.problems: list[str] = []
         self.content: dict[str, Any] = self._try("config.json", self._read_config, {})
         self.config = flat(self.content["config"]) if self.content else {}
         locked = state.is_locked(folder)
         self.status = self._try(status.FILE, lambda: status.read(folder), None)
-        self.steps = self._try("checkpoints", self._read_steps, [])
+        self.steps: list[int] = self._try("checkpoints", self._read_steps, [])
         self.last = next(filter(None, map(self.checkpoint, reversed(self.steps))), None)
         path = folder / "metrics.jsonl"
         self.newest: Record = self._try(path.name, lambda: metrics_file.newest(path, "step"), {}, needed=self.last)
@@ -125,14 +127,15 @@ class Overview:
     def metrics(self) -> list[Record]:
         """Returns the records of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
-        records, problems = self._try(path.name, lambda: metrics_file.read(path), ([], []), needed=False)
+        nothing: tuple[list[Record], list[str]] = ([], [])
+        records, problems = self._try(path.name, lambda: metrics_file.read(path), nothing, needed=False)
         self._note(*problems)
         return records
 
     def evaluations(self) -> list[Evaluation]:
         """Returns the results of the evaluations, a file after the other, by its name."""
         paths = sorted(path for path in self.folder.glob("eval/*.jsonl") if path.is_file())
-        read = (self._try(f"eval/{path.name}", lambda path=path: self._read_results(path), None) for path in paths)
+        read = (self._try(f"eval/{path.name}", functools.partial(self._read_results, path), None) for path in paths)
         return [evaluation for evaluation in read if evaluation is not None]
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T, *, needed: Any = True) -> T:

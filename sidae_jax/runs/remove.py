@@ -22,7 +22,7 @@ def remove(names: Sequence[str], *, yes: bool) -> bool:
       UserError: one of them cannot be deleted; then none is.
     """
     with contextlib.ExitStack() as locks:
-        folders = {}
+        folders: dict[pathlib.Path, pathlib.Path] = {}
         for name in names:
             folder = _checked(name)
             if folder.resolve() not in folders.values():

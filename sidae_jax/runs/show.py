@@ -27,14 +27,14 @@ def show(console: rich.console.Console, run: Overview) -> None:
     _print_facts(console, run)
     _print_pairs(console, "settings that differ from the defaults", settings)
     table = cells.table("step", "epoch", "loss", "kept", right=("step", "epoch", "loss"))
-    for one in filter(None, checkpoints):
-        kept = "scheduled" if one.scheduled else "temporary"
-        _add(table, one.step, f"{one.epoch:g}", cells.figure(one.loss), kept)
+    for saved in filter(None, checkpoints):
+        kept = "scheduled" if saved.scheduled else "temporary"
+        _add(table, saved.step, f"{saved.epoch:g}", cells.figure(saved.loss), kept)
     cells.print_titled(console, "checkpoints", table)
     table = cells.table("protocol", "on", "labels", "seed", "best", "last", "checkpoints", "untrained")
     for one in evaluations:
-        last = max(one.trained.items(), default=None)
-        best, last = (each and f"{cells.percent(each[1])} (step {each[0]})" for each in (one.best, last))
+        newest = max(one.trained.items(), default=None)
+        best, last = (each and f"{cells.percent(each[1])} (step {each[0]})" for each in (one.best, newest))
         labels = f"{100 * one.label_fraction:g}%"
         untrained = cells.percent(one.accuracies.get(0))
         _add(table, cells.protocol(one.protocol), one.on, labels, one.seed, best, last, len(one.trained), untrained)

@@ -1,7 +1,7 @@
 """Checks everything in a run's folder that has a checksum or a form. It only reads."""
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -25,7 +25,8 @@ def verify(names: Sequence[str]) -> int:
     Raises:
       UserError: a folder is missing or holds no run.
     """
-    folders, unread = {}, []
+    folders: dict[pathlib.Path, None] = {}
+    unread: list[str] = []
     for name in names:
         top = index.existing(name)
         found, problems = index.find(top)
@@ -138,5 +139,5 @@ class _Verification:
 
 def _with_tuples(config: dict[str, Any]) -> dict[str, Any]:
     """Returns a config that was JSON, which turns tuples into lists, with its tuples."""
-    kinds = {dict: _with_tuples, list: tuple}
+    kinds: dict[type, Callable[[Any], Any]] = {dict: _with_tuples, list: tuple}
     return {key: kinds.get(type(value), lambda value: value)(value) for key, value in config.items()}

@@ -52,8 +52,8 @@ class Workdir:
         self.status = StatusFile(folder)
         self._before = self._read_config()
         self.new = self._before is None
-        self.init_from: dict[str, Any] | None = None if self.new else self._before.get("init_from")
-        self.joined_late = not self.new and bool(self._before.get("added"))
+        self.init_from: dict[str, Any] | None = None if self._before is None else self._before.get("init_from")
+        self.joined_late = self._before is not None and bool(self._before.get("added"))
         if lock:
             self._lock()
 

@@ -9,6 +9,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import grain
 import jax
@@ -99,10 +100,11 @@ def resident_batches(
         several = [epoch_order(order, steps_per_epoch, epoch) for order in orders]
         return np.stack(several) if len(several) > 1 else several[0]
 
-    images, labels = put(mesh, data.images.reshape(len(data.images), -1)), put(mesh, data.labels)
+    decoded: Any = data.images  # which config.input=resident asked for
+    images, labels = put(mesh, decoded.reshape(len(decoded), -1)), put(mesh, data.labels)
     most = steps_per_call(mesh)
     counts = {n: put(mesh, np.int32(n)) for n in range(1, most + 1)}
-    spec = resident_spec(len(orders)).order
+    spec: Any = resident_spec(len(orders)).order
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:
         next_order = ahead.submit(epoch_orders, start // steps_per_epoch)
         step = start

@@ -30,7 +30,7 @@ def make_mapped_step(
 
     batch: a ResidentBatch if `resident`, else an ImageBatch.
     """
-    step = functools.partial(
+    step: Callable = functools.partial(
         train_step,
         graphdef=graphdef,
         optimizer=optimizer,

@@ -27,7 +27,7 @@ class ResidentBatch(NamedTuple):
 
 def resident_spec(num_seeds: int) -> ResidentBatch:
     """Returns how a ResidentBatch lies on the devices: the batches of the order in parts, all else whole."""
-    return ResidentBatch(P(), P(), P(None, AXIS) if num_seeds == 1 else P(None, None, AXIS), P())
+    return ResidentBatch(P(), P(), P(None, AXIS) if num_seeds == 1 else P(None, None, AXIS), P())  # type: ignore[arg-type]
 
 
 def gather_batch(step: Callable) -> Callable:

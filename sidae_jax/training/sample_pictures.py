@@ -65,12 +65,12 @@ def _sample(
     params: nnx.State,
     batch_stats: nnx.State,
     key: Key[Array, ""],
-    step: Int[Array | np.generic, ""],
+    step: Int[Array | np.number, ""],
     images: UInt8[Array, "n side side 3"],
 ) -> tuple[Float[Array, "n size size 3"], ...]:
     """Returns x, x1 and x2, normalized, and of a method with a decoder x' and x1', in evaluation mode."""
     keys = streams.example_keys(key, Stream.VIEWS, step, jnp.arange(len(images)))
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
     x, x1, x2 = make_views(keys, images, views, mean, std, size)
     method = nnx.merge(graphdef, params, batch_stats, copy=True)
     if not hasattr(method, "reconstruct"):

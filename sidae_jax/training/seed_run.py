@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -55,7 +55,7 @@ class SeedRun:
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
-        self._metrics = None
+        self._metrics: IO[str] | None = None
         self._loggers: Loggers | None = None
         return self
 
@@ -136,9 +136,9 @@ class SeedRun:
 
     def log_pictures(self, step: int, state: TrainState) -> str | None:
         """Hands pictures of the state to the loggers. Returns a warning as `log` does."""
-        if self._loggers is None or self._samples is None:
+        if self._loggers is None or (samples := self._samples) is None:
             return None
-        return _lines(self._loggers.pictures(lambda: self._samples.make(step, state), step))
+        return _lines(self._loggers.pictures(lambda: samples.make(step, state), step))
 
     def restore(self, step: int) -> TrainState | None:
         """Returns the state at `step`: a checkpoint, or the initial state. Collective.
@@ -148,7 +148,7 @@ class SeedRun:
         if step == 0:
             warm_start = self._warm_start
             return processes.raise_in_all(lambda: warm_start.apply(self._initial)) if warm_start else self._initial
-        arrays, problem = None, None
+        problem = None
         if self._newest is not None and self._newest[0] == step:
             arrays = self._newest[1]
         else:
@@ -170,10 +170,10 @@ class SeedRun:
             return self._diverge(f"the loss{self.name} is {record['loss']} at step {record['step']}")
         if record["step"] <= self._on_disk:
             return None
-        warnings = []
-        if self._metrics is not None:
+        warnings: list[str] = []
+        if self._metrics is not None and self._loggers is not None:
             self._metrics.write(json.dumps(record) + "\n")
-            self.workdir.status.step = record["step"]
+            self.workdir.status.step = int(record["step"])
             warnings += self._loggers.log(record)
         self._measured.add(record)
         self.workdir.status.ended_early = self.stopped

@@ -43,7 +43,7 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
     warm_start = _find_warm_start(config, workdirs, initial_states[0])
     for seed, initial in zip(run.seeds, initial_states, strict=True):
         if jax.process_index() == 0:
-            seed.workdir.write_config(sha256, warm_start and warm_start.record)
+            seed.workdir.write_config(sha256, warm_start.record if warm_start else None)
         seed.open(initial, warm_start, run.sample_pictures(seed.config))
     return run
 

@@ -70,14 +70,14 @@ def train_step(
     """
     n = batch.images.shape[0] // accumulate
     places = lax.axis_index(AXIS) * n + jnp.arange(n)
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
 
     def gradients_of(batch_stats: nnx.State, batch: ImageBatch, places: Int[Array, " n"]) -> _Gradients:
         view_keys = streams.example_keys(key, Stream.VIEWS, state.step, places)
         method_keys = streams.example_keys(key, Stream.METHOD, state.step, places)
         x, x1, x2 = make_views(view_keys, batch.images, views, mean, std, size)
-        batch = Batch(x, x1, x2, batch.labels)
-        return _gradients(state.params, batch_stats, batch, method_keys, graphdef, precision)
+        views_of = Batch(x, x1, x2, batch.labels)
+        return _gradients(state.params, batch_stats, views_of, method_keys, graphdef, precision)
 
     if accumulate == 1:
         return _apply(state, *gradients_of(state.batch_stats, batch, places), optimizer)
@@ -188,5 +188,5 @@ def make_optimizer(
 
 def create_state(method: nnx.Module, optimizer: optax.GradientTransformation) -> tuple[nnx.GraphDef, TrainState]:
     """Returns the method's structure and the state at step 0, which lies on no mesh yet."""
-    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)
+    graphdef, params, batch_stats = nnx.split(method, nnx.Param, nnx.BatchStat)  # type: ignore[misc]  # see pyproject.toml
     return graphdef, TrainState(np.zeros((), np.int32), params, batch_stats, optimizer.init(params))

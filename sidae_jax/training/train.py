@@ -78,7 +78,7 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
                 state, metrics = mapped_step(state, batch, key)
             step += num_steps
 
-            measured = [{} for _ in seeds]
+            measured: list[dict[str, float]] = [{} for _ in seeds]
             if run.monitor_due(step):
                 jax.block_until_ready(metrics)  # the time of the steps is not that of the measures
                 with clock.paused():
