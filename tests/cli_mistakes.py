@@ -212,8 +212,8 @@ MISTAKES = {
     ),
     "step": evaluate(
         "--step=7",
-        "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, best for .*kNN, 0 for the untrained backbone "
-        "alone, or .*",
+        "--step=7 is not saved in {tmp}/done/checkpoints: give one of 3, 5, best for .*kNN, 0 for the untrained "
+        "backbone alone, or .*",
     ),
     "fraction": evaluate(
         "--config.label_fraction=0",
