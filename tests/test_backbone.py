@@ -107,7 +107,7 @@ def test_an_encoder_is_loaded_in_a_line(run, backbone, images, tmp_path):
         sidae_jax.load(run)(images.images), backbones.compute_features(backbone, images.images)
     )
     assert not np.array_equal(sidae_jax.load(str(run), step=4)(images.images), sidae_jax.load(run)(images.images))
-    give = "give one of the integers 4, 8, or None for the last"
+    give = "give one of the integers 4, 8, best for the one with the highest kNN, or None for the last"
     for path, step, says in (
         (run, 5, f"^step=5 is not saved in {run}/checkpoints: {give}$"),
         (run, 0, f"^step=0 is the untrained backbone, which no checkpoint has in .*: {give}$"),
