@@ -204,7 +204,9 @@ def test_a_backbone_of_ones_own_is_refused(tmp_path):
 
 def test_a_step_that_is_not_saved_and_a_corrupt_checkpoint_are_refused(tmp_path):
     run = save(tmp_path / "run", {4: trained_arrays(4), 8: trained_arrays(8)})
-    with pytest.raises(UserError, match=r"--step=5 is not saved in \S+: give one of the integers 4, 8, or no --step"):
+    with pytest.raises(
+        UserError, match=r"--step=5 is not saved in \S+: give one of the integers 4, 8, best for .*, or no --step"
+    ):
         exported(run, tmp_path, step=5)
     for path in (run / "checkpoints" / "8" / "state").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
