@@ -5,6 +5,7 @@ file does too and only when the config is first read, and --help does not list t
 """
 
 import difflib
+import os
 import pathlib
 import re
 import shutil
@@ -138,9 +139,13 @@ def _parse(
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: options are given as --NAME=VALUE")
     if len(without_help) < len(argv):
-        app.usage(shorthelp=True, writeto_stdout=True)
-        if print_keys is not None:
-            print_keys()
+        try:
+            app.usage(shorthelp=True, writeto_stdout=True)
+            if print_keys is not None:
+                print_keys()
+            sys.stdout.flush()
+        except BrokenPipeError:  # of `--help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     return rest
 

@@ -185,6 +185,6 @@ def test_a_missing_extra_is_named_before_any_work(package, extra, program, out, 
     assert done.returncode == 2
     assert done.stderr == (
         f"error: --out={tmp_path / out} needs the package {package}, which is not installed: "
-        f"pip install 'sidae_jax[{extra}]', or pip install {package}\n"
+        f"pip install 'sidae-jax[{extra}]', or pip install {package}\n"
     )
     assert done.stdout == "False\n"

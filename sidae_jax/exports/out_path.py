@@ -42,7 +42,7 @@ def require(package: str, extra: str, given: str) -> None:
     """Raises UserError if a package is missing that --out needs."""
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"--out={given} needs the package {package}, which is not installed: pip install 'sidae_jax[{extra}]', or "
+            f"--out={given} needs the package {package}, which is not installed: pip install 'sidae-jax[{extra}]', or "
             f"pip install {package}"
         )
 

@@ -39,7 +39,7 @@ def main() -> None:
     try:
         from sidae_jax.report import build
     except ImportError as error:
-        raise UserError(f"{error}: a report needs it, pip install 'sidae_jax[report]'") from error
+        raise UserError(f"{error}: a report needs it, pip install 'sidae-jax[report]'") from error
     report = build.build(folder.name, runs, rows)
     out = open_folder(_OUT.value, flag="--out") if _OUT.value else open_folder(folder, "report")
     build.write(report, out)

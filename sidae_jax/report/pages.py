@@ -20,7 +20,8 @@ figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; }
 """
 _NOTE = (
-    "Each accuracy is that of a run's last checkpoint: the mean over the seeds, with the standard error in brackets if "
+    "Each accuracy is that of the last checkpoint of a run that was evaluated: the mean over the seeds, with the standard "
+    "error in brackets if "
     "there are at least two seeds. Several evaluations of one pre-training are averaged first and count as one. Bands "
     "around curves show one standard error. Titles name the settings of a protocol that differ from its defaults, and "
     "splits other than train and test. Fine-tuning an untrained backbone is training from scratch; it uses the "

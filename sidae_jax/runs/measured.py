@@ -16,14 +16,13 @@ def read(folder: pathlib.Path, last_step: int | None = None) -> list[Record]:
     """
     path = folder / "metrics.jsonl"
     records = metrics_file.read(path)[0] if path.exists() else []
-    return [
-        record
-        for record in records
-        if is_measured(record)
-        and (last_step is None or record["step"] <= last_step)
-        and all(metrics_file.figure(record, key) is not None for key in ("epoch", "loss", "rankme"))
-        and all(metrics_file.figure(record, key) is not None for key in STOP_MEASURES.keys() & record.keys())
-    ]
+    return [record for record in records if is_sound(record) and (last_step is None or record["step"] <= last_step)]
+
+
+def is_sound(record: Record) -> bool:
+    """Returns whether a record has measures, all of them numbers."""
+    needed = {"epoch", "loss", "rankme"} | STOP_MEASURES.keys() & record.keys()
+    return is_measured(record) and all(metrics_file.figure(record, key) is not None for key in needed)
 
 
 def parse_step(text: str | None) -> int | str | None:

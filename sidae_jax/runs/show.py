@@ -6,7 +6,9 @@ import rich.console
 
 from sidae_jax.config import flat, plain, pretraining
 from sidae_jax.errors import UserError
+from sidae_jax.monitoring import Measured
 from sidae_jax.runs import cells, curves, listing
+from sidae_jax.runs.measured import is_sound
 from sidae_jax.runs.metrics_file import figure
 from sidae_jax.runs.overview import Overview
 
@@ -26,9 +28,10 @@ def show(console: rich.console.Console, run: Overview) -> None:
     metrics, settings = run.metrics(), changed_settings(run)  # all that may note problems is read by now
     _print_facts(console, run)
     _print_pairs(console, "settings that differ from the defaults", settings)
+    best_step = Measured([r for r in metrics if is_sound(r)]).best_step(run.steps)
     table = cells.table("step", "epoch", "loss", "kept", right=("step", "epoch", "loss"))
     for saved in filter(None, checkpoints):
-        kept = "scheduled" if saved.scheduled else "temporary"
+        kept = "scheduled" if saved.scheduled else "best kNN" if saved.step == best_step else "temporary"
         _add(table, saved.step, f"{saved.epoch:g}", cells.figure(saved.loss), kept)
     cells.print_titled(console, "checkpoints", table)
     table = cells.table("protocol", "on", "labels", "seed", "best", "last", "checkpoints", "untrained")
