@@ -21,14 +21,15 @@ figure svg { max-width: 100%; height: auto; }
 """
 _NOTE = (
     "Each accuracy is that of the last checkpoint of a run that was evaluated: the mean over the seeds, with the "
-    "standard error in brackets if there are at least two seeds. Several evaluations of one pre-training are averaged "
-    "first and count as one. Bands around curves show one standard error. Titles name the settings of a protocol that differ from its defaults, and "
-    "splits other than train and test. Fine-tuning an untrained backbone is training from scratch; it uses the "
-    "normalization of the data set that its row names. An empty cell was not run or not published. A published "
-    "accuracy stands beside every run with the same settings. If the images, the epochs or the batch size of the run "
-    "are not the published ones, a note says so, and the two accuracies are not comparable. A run that differs in any "
-    "other setting has no published accuracy beside it. The published accuracies are for 200 epochs on all images and "
-    "five seeds (those of the report: 150 epochs, number of seeds not stated)."
+    "standard error in brackets if there are at least two seeds. Several evaluations of one pre-training are "
+    "averaged first and count as one. Bands around curves show one standard error. Titles name the settings of a "
+    "protocol that differ from its defaults, and splits other than train and test. Fine-tuning an untrained "
+    "backbone is training from scratch; it uses the normalization of the data set that its row names. An empty cell "
+    "was not run or not published. A published accuracy stands beside every run with the same settings. If the "
+    "images, the epochs or the batch size of the run are not the published ones, a note says so, and the two "
+    "accuracies are not comparable. A run that differs in any other setting has no published accuracy beside it. "
+    "The published accuracies are for 200 epochs on all images and five seeds (those of the report: 150 epochs, "
+    "number of seeds not stated)."
 )
 
 
