@@ -136,6 +136,7 @@ def test_the_record_of_a_temporary_checkpoint_goes_with_it(run, tmp_path):
         assert [record.get("temporary") for record in records] == [None, None, None, True]
         assert [record["step"] for record in results.read(path)] == [0, 4, 8, 9]
         checkpoints.save(12, trained_arrays(12), {"step": 12, "epoch": 6, **metadata}, scheduled=True)
+        checkpoints.settle()
     assert [record["step"] for record in results.read(path)] == [0, 4, 8]
     evaluate(tiny(), str(workdir), only_step=12)
     assert [record["step"] for record in results.read(path)] == [0, 4, 8, 12]

@@ -98,9 +98,10 @@ class Checkpoints:
         common. The one saved last is not the newest if a seed is taken through steps again that it has done before.
         """
         assert not self._read_only
-        steps = self.steps()
-        for step in set(self._temporary) & set(steps) - {steps[-1], self._last, self.best}:
-            self._manager.delete(step)
+        steps = self.steps()  # none, if the seed has diverged before its first
+        for step in steps[:-1]:
+            if step in self._temporary and step not in (self._last, self.best):
+                self._manager.delete(step)
         self._manager.wait_until_finished()
         self._empty_trash()
 
