@@ -140,8 +140,10 @@ def test_a_run_with_all_loggers_is_the_one_without_and_each_has_all_of_its_value
     assert last == run(tmp_path / "plain", {})
     assert not list(home.iterdir())
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    wanted = {name: {line["step"]: line[name] for line in lines} for name in lines[0] if name != "step"}
-    assert list(wanted["loss"]) == [2, 4, 6]
+    names = {name for line in lines for name in line} - {"step"}
+    wanted = {name: {line["step"]: line[name] for line in lines if name in line} for name in names}
+    assert list(wanted["loss"]) == [2, 3, 4, 6]
+    assert list(wanted["rankme"]) == [3, 6]
 
     scalars, images = logged_runs.read_tensorboard(workdir)
     assert {name: {s: pytest.approx(v, rel=1e-6) for s, v in of.items()} for name, of in wanted.items()} == scalars
