@@ -19,12 +19,13 @@ from sidae_jax import config, data, streams
 from sidae_jax.config import validate
 from sidae_jax.config import view_settings as settings_of_views
 from sidae_jax.data import normalization
-from sidae_jax.errors import UserError
+from sidae_jax.errors import Diverged, UserError
 from sidae_jax.evaluation import run as evaluation
 from sidae_jax.evaluation.config import protocol
 from sidae_jax.mesh import put_tree
 from sidae_jax.methods import make_method
 from sidae_jax.monitoring import Measured, stop_rule
+from sidae_jax.runs import checkpoint
 from sidae_jax.training import monitor
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
@@ -318,3 +319,18 @@ def test_knn_needs_two_classes(images):
     with pytest.raises(UserError, match="stop_when=knn:3 needs kNN, for which too few of the 64 images"):
         measure(settings(stop_when="knn:3"), one, 1)
     assert Measured([{"step": 2, "epoch": 1.0, "rankme": 2.0}], stop_rule(settings(stop_when="knn:3"))).ended is None
+
+
+def test_a_state_that_is_not_saved_takes_the_place_of_no_best_one(tmp_path, monkeypatch):
+    knn = {2: 0.5, 8: 0.9}
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": knn.get(int(state.step), 0.1), "rankme": 2.0})
+    to_arrays = checkpoint.to_arrays
+
+    def broken_at_step_8(tree, *arguments):
+        arrays = to_arrays(tree, *arguments)
+        return arrays | {"params.broken": np.float32("nan")} if arrays.get("step") == 8 else arrays
+
+    monkeypatch.setattr(checkpoint, "to_arrays", broken_at_step_8)
+    with pytest.raises(Diverged, match=r"params\.broken is not finite after step 8"):
+        train(settings(checkpoint_every=3), str(tmp_path))
+    assert steps(tmp_path) == [2, 6]

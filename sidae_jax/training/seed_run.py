@@ -201,8 +201,6 @@ class SeedRun:
         if not np.isfinite(loss):
             return self._diverge(f"the loss{self.name} is {loss} at step {step}")
         scheduled |= self.stopped is not None
-        if self._measured.best_step() == step:
-            self.checkpoints.best = step
         if step in self.checkpoints.steps():
             if scheduled:
                 self.checkpoints.keep(step)
@@ -221,6 +219,8 @@ class SeedRun:
             "normalization": dataclasses.asdict(self.normalization),
         }
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
+        if self._measured.best_step() == step:  # only now: the best one so far goes when this one is whole
+            self.checkpoints.best = step
         self.workdir.status.saved_step = step
         return self.log_pictures(step, checkpoint.from_arrays(self._initial, arrays)) if scheduled else None
 
