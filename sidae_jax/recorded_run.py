@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
 from sidae_jax.files import existing_folder
-from sidae_jax.runs import metrics_file
+from sidae_jax.runs import checkpoint_steps, metrics_file
 from sidae_jax.runs.old_names import modern
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Run:
     @property
     def checkpoints(self) -> list[int]:
         """The steps of the saved checkpoints, ascending."""
-        return sorted(int(path.name) for path in self.workdir.glob("checkpoints/*") if path.name.isdigit())
+        return checkpoint_steps(self.workdir)
 
     def encoder(self, step: int | str | None = None) -> "Backbone":
         """Returns the encoder of the last checkpoint, or of the one at `step`, or "best"; see `sidae_jax.load`.

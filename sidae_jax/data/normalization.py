@@ -17,6 +17,10 @@ class Normalization:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def as_arrays(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Returns both in float32, as images are normalized by them."""
+        return np.array(self.mean, np.float32), np.array(self.std, np.float32)
+
 
 def measure(images: UInt8[np.ndarray, "n h w 3"] | EncodedImages) -> Normalization:
     """Returns mean and standard deviation over all pixels of these images, from exact integer sums.
@@ -33,7 +37,7 @@ def measure(images: UInt8[np.ndarray, "n h w 3"] | EncodedImages) -> Normalizati
 
 def pixels(x: Float[np.ndarray, "*shape 3"], normalization: Normalization) -> UInt8[np.ndarray, "*shape 3"]:
     """Returns the pixels of normalized images, clipped to 0..255."""
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
     return np.clip(255 * (x * std + mean), 0, 255).round().astype(np.uint8)
 
 

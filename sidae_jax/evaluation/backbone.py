@@ -193,5 +193,5 @@ def forward(graphdef: nnx.GraphDef, normalization: Normalization, state: nnx.Sta
 
 def normalize(images: UInt8[Array, "n size size 3"], normalization: Normalization) -> Float[Array, "n size size 3"]:
     """Normalizes images as the train step does."""
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
     return (images.astype(np.float32) / 255 - mean) / std

@@ -49,7 +49,7 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
     console.print(f"checkpoint {step}: views, reconstructions and t-SNE of {pretraining.dataset} {config.test_split}")
     images = np.asarray(test.images[:_SHOWN])
     keys = jax.random.split(streams.fold(jax.random.key(0), Stream.PICTURES), len(images))
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
     make = jax.jit(make_views, static_argnums=(2, 5))
     x, x1, x2 = make(keys, stored.images[:_SHOWN], view_settings(pretraining), mean, std, size)
     reconstructions = reconstruct(method, np.concatenate([x, x1]))

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import write_text
+from sidae_jax.runs import checkpoint_steps
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.status import StatusFile
 
@@ -110,7 +111,7 @@ class Workdir:
 
     def checkpoint_steps(self) -> list[int]:
         """Returns the steps that are saved here, ascending, from the names of their folders."""
-        return sorted(int(path.name) for path in self.folder.glob("checkpoints/*") if path.name.isdigit())
+        return checkpoint_steps(self.folder)
 
     def _read_config(self) -> dict[str, Any] | None:
         """Returns the content of this run's config.json, or None if there is no file."""

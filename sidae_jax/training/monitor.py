@@ -132,7 +132,7 @@ def _measure(
     k is 0 if too few images have a label for kNN.
     """
     backbone = nnx.merge(graphdef, params, batch_stats, copy=True).encoder.backbone
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
 
     def features(x: Float[Array, "b size size 3"]) -> Float[Array, "b d"]:
         with products_in(config.precision):

@@ -47,6 +47,7 @@ class Run:
             config.lr, config.momentum, config.weight_decay, self.total_steps, config.optimizer, config.schedule
         )
         self.resident = input_pipeline.input_is_resident(config, images, mesh)
+        self._steps_between_measures = epochs_between(config) * self.steps_per_epoch
         self._monitor: Monitor | None = None
 
     def initial_state(self, config: ConfigDict) -> TrainState:
@@ -68,7 +69,7 @@ class Run:
 
     def monitor_due(self, step: int) -> bool:
         """Returns whether the features are measured after this step: at the ends of epochs, and at that of the run."""
-        every = epochs_between(self.config) * self.steps_per_epoch
+        every = self._steps_between_measures
         return every > 0 and (step % every == 0 or step == self.total_steps)
 
     def measure(self, state: TrainState) -> dict[str, float]:

@@ -70,7 +70,7 @@ def _sample(
 ) -> tuple[Float[Array, "n size size 3"], ...]:
     """Returns x, x1 and x2, normalized, and of a method with a decoder x' and x1', in evaluation mode."""
     keys = streams.example_keys(key, Stream.VIEWS, step, jnp.arange(len(images)))
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
     x, x1, x2 = make_views(keys, images, views, mean, std, size)
     method = nnx.merge(graphdef, params, batch_stats, copy=True)
     if not hasattr(method, "reconstruct"):

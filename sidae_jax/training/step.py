@@ -70,7 +70,7 @@ def train_step(
     """
     n = batch.images.shape[0] // accumulate
     places = lax.axis_index(AXIS) * n + jnp.arange(n)
-    mean, std = np.array(normalization.mean, np.float32), np.array(normalization.std, np.float32)
+    mean, std = normalization.as_arrays()
 
     def gradients_of(batch_stats: nnx.State, batch: ImageBatch, places: Int[Array, " n"]) -> _Gradients:
         view_keys = streams.example_keys(key, Stream.VIEWS, state.step, places)
