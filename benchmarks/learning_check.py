@@ -83,7 +83,8 @@ def pretrain(model: torch.nn.Module, views: Views, seed: int) -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     model.train()
-    for _ in range(EPOCHS):
+    for epoch in range(EPOCHS):
+        print(f"epoch {epoch}", end="\r", flush=True)
         for x, x1, x2 in loader:
             loss, _ = model.loss(x, x1, x2)
             optimizer.zero_grad()
