@@ -38,7 +38,7 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
     record = {"protocol": "linear", "dataset": "cifar10", "label_fraction": 1.0, "n_train": 50_000, "n_test": 10_000}
     (run / "eval").mkdir(exist_ok=True)
     lines = [
-        json.dumps({**record, "step": step, "epoch": 200 * step / max(steps), "accuracy": accuracy, **changes})
+        json.dumps({**record, "step": step, "epoch": 200 * step / max(*steps, 1), "accuracy": accuracy, **changes})
         for step, accuracy in zip(steps, accuracies, strict=True)
     ]
     (run / "eval" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
@@ -50,7 +50,7 @@ def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labeled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
-    run |= {"epochs": 200, "batch_size": 512, "settings": ""} | changes
+    run |= {"epochs": 200, "batch_size": 512, "width": 64, "settings": ""} | changes
     return summaries.Summary(summaries.Task(**task), Pretraining(**run), step, epoch, seeds, mean, error)
 
 

@@ -21,9 +21,10 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
     assert "epochs of pre-training on cifar10 (0: untrained)" in texts(svg)
     ((title, svg),) = curves.accuracy_by_weight(summarized).items()
     assert title.startswith("The weight w: linear probe")
-    assert {"ours, pre-trained on cifar10; epoch 2 of 200", "published: 200 epochs, all images, five seeds"} <= set(
-        texts(svg)
-    )
+    assert {
+        "ours, pre-trained on cifar10; epoch 2 of 200",
+        "published: 200 epochs, all images, width 64, five seeds",
+    } <= set(texts(svg))
     assert "w (0: SimSiam, 1: denoising autoencoder)" in texts(svg)
     for number, text in enumerate(("", '{"step": 1, "epoch": 0.1, "lo')):  # runs that have just begun
         write_config(folder / f"cifar10-dae{number}" / "seed0", "dae")

@@ -47,7 +47,7 @@ def test_the_program_writes_the_same_report_from_the_same_files(folder, tmp_path
         assert files == names
 
     def lines(folder_of, name):
-        return [line for line in (tmp_path / folder_of / name).read_text().splitlines() if "Made on" not in line]
+        return (tmp_path / folder_of / name).read_bytes()
 
     for name in names:
         assert lines("one", name) == lines("two", name)

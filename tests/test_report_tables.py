@@ -49,14 +49,23 @@ def test_a_run_of_the_published_settings_alone_has_the_published_figure():
         summary(label="begun", **whole, epoch=100.0),
         summary(label="few", **whole, images="train[:10240]"),
         summary(label="small", **whole, batch_size=256),
+        summary(label="thin", **whole, width=16, d_hid=512),
+        summary(label="wide d", **whole, width=16),
     ]
     (table,) = tables.accuracy_tables(runs)
     rows = by_name(table)
-    figures = {name: rows[name].published for name in ("a", "b", "c", "lr", "short", "begun", "few", "small")}
-    exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
-    assert figures == {"a": exact, "b": "", "c": exact, "lr": "", **dict.fromkeys(("short", "begun"), scaled)} | {
-        **dict.fromkeys(("few", "small"), scaled)
+    figures = {
+        name: rows[name].published for name in ("a", "b", "c", "lr", "short", "begun", "few", "small", "thin", "wide d")
     }
+    exact, scaled = "57.44 (0.31)", "57.44 (0.31) [1]"
+    assert figures == {
+        "a": exact,
+        "b": "",
+        "c": exact,
+        "lr": "",
+        "wide d": "",
+        **dict.fromkeys(("short", "begun"), scaled),
+    } | {**dict.fromkeys(("few", "small", "thin"), scaled)}
     assert table.notes[0] == tables.SCALE_NOTE
     assert "dae" not in rows  # no row of its own beside
     assert (rows["b"].other_settings, rows["lr"].other_settings) == ("d_hid = 512", "lr = 1")

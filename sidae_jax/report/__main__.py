@@ -4,7 +4,7 @@ python -m sidae_jax.report [--workdir=DIR] [--out=DIR/report]
 
 DIR is the workdir of a sweep or of a single run. The report is computed from the files of the runs alone. It consists
 of report.md with figures/, and of report.html, a single page that needs no other file. The same files give the same
-report, except for the line with the date.
+report, byte for byte.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)

@@ -1,11 +1,10 @@
 """Builds a report from the runs and their results, and writes its files."""
 
-import datetime
 import pathlib
 from collections.abc import Sequence
 
 from sidae_jax.files import write_text
-from sidae_jax.report import curves, image_figures, pages, summaries, tables, training_curves
+from sidae_jax.report import claim_tables, curves, image_figures, pages, summaries, tables, training_curves
 from sidae_jax.report.run_index import Run
 from sidae_jax.runs.values import printable
 
@@ -16,8 +15,7 @@ def build(name: str, runs: Sequence[Run], rows: Sequence[summaries.Row]) -> page
     pictures = image_figures.read(runs)
     return pages.Report(
         name=printable(name),
-        date=f"Made on {datetime.date.today().isoformat()}.",
-        tables=tables.accuracy_tables(summarized),
+        tables=[*claim_tables.claim_tables(rows), *tables.accuracy_tables(summarized)],
         sections={
             "Curves": curves.accuracy_by_epoch(summarized)
             | curves.accuracy_by_weight(summarized)

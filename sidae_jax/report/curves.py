@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
-from sidae_jax.report.published import published_accuracies
+from sidae_jax.report.published import has_published_d, published_accuracies
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
 from sidae_jax.report.tables import backbone_settings
-from sidae_jax.settings import METHOD_SETTINGS
 
 _ENDS = {"simsiam": 0.0, "dae": 1.0}  # the weights at which SidAE becomes these methods
 
@@ -86,7 +85,7 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
     """Draws a figure for each comparison and dimension d with SidAE at several weights w; returns SVG by title.
 
     The accuracies are those of the last checkpoints. SimSiam stands at w = 0, DAE at w = 1. Runs that differ in w alone
-    form a curve. The published accuracies, all with d = 2048, are drawn beside them.
+    form a curve. The published accuracies, all with d = 2048 and width 64, are drawn beside those of this proportion.
     """
     figures, published = {}, published_accuracies()
     for comparison, last in _last_by_comparison(summaries).items():
@@ -110,10 +109,10 @@ def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
                 if row.is_of(comparison.task) and row.pretrained_on == comparison.pretrained_on
                 if (w := _ENDS.get(row.method, row.w)) is not None  # not another method
             }
-            same_settings = any(not s.pretraining.settings for _, s in itertools.chain(*curves.values()))
-            if theirs and same_settings and d == METHOD_SETTINGS["sidae"]().d_hid:
+            runs = [s.pretraining for _, s in itertools.chain(*curves.values())]
+            if theirs and any(not run.settings and has_published_d(run) for run in runs):
                 points = [(w, *theirs[w]) for w in sorted(theirs)]
-                label = "published: 200 epochs, all images, five seeds"
+                label = "published: 200 epochs, all images, width 64, five seeds"
                 weights, means, errors = zip(*points, strict=True)
                 axes.errorbar(weights, means, errors, color="#555555", linestyle="--", marker=".", label=label)
             axes.set_xlabel("w (0: SimSiam, 1: denoising autoencoder)")
@@ -203,7 +202,9 @@ def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
     def label(run: Pretraining, with_scale: bool) -> str:
         weight = "" if run.w is None else f", w = {run.w:g}"
         name = run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")
-        scale = f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}" if with_scale else ""
+        scale = (
+            f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}, width {run.width}" if with_scale else ""
+        )
         return "; ".join(filter(None, [name, run.settings, scale]))
 
     short = {run: label(run, with_scale=False) for run in curves}

@@ -5,7 +5,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from sidae_jax.report.tables import HEADER, Table
+from sidae_jax.report.tables import Table
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
@@ -26,8 +26,8 @@ _NOTE = (
     "protocol that differ from its defaults, and splits other than train and test. Fine-tuning an untrained "
     "backbone is training from scratch; it uses the normalization of the data set that its row names. An empty cell "
     "was not run or not published. A published accuracy stands beside every run with the same settings. If the "
-    "images, the epochs or the batch size of the run are not the published ones, a note says so, and the two "
-    "accuracies are not comparable. A run that differs in any other setting has no published accuracy beside it. "
+    "images, the epochs, the batch size or the width of the run are not the published ones, a note says so, and the "
+    "two accuracies are not comparable. A run that differs in any other setting has no published accuracy beside it. "
     "The published accuracies are for 200 epochs on all images and five seeds (those of the report: 150 epochs, "
     "number of seeds not stated)."
 )
@@ -38,7 +38,6 @@ class Report:
     """A report: its tables, and by the titles of its sections their figures, each an SVG by its title."""
 
     name: str
-    date: str
     tables: list[Table]
     sections: dict[str, dict[str, str]]
 
@@ -55,7 +54,7 @@ def figure_file(number: int) -> str:
 
 def markdown_page(report: Report) -> str:
     """Returns the report as Markdown, which links to the files of its figures."""
-    parts = [f"# {markdown_text(report.name)}", report.date, _NOTE, "## Tables"]
+    parts = [f"# {markdown_text(report.name)}", _NOTE, "## Tables"]
     parts += [markdown_table(table).strip() for table in report.tables]
     file_of = {title: figure_file(number) for number, title in enumerate(report.figures, start=1)}
     for section, figures in report.sections.items():
@@ -69,7 +68,7 @@ def markdown_page(report: Report) -> str:
 def html_page(report: Report) -> str:
     """Returns the report as one HTML page with its figures inside."""
     name = html.escape(report.name)
-    body = [f"<h1>{name}</h1>", f"<p>{report.date}</p>", f"<p>{_NOTE}</p>", "<h2>Tables</h2>"]
+    body = [f"<h1>{name}</h1>", f"<p>{_NOTE}</p>", "<h2>Tables</h2>"]
     body += [html_table(table) for table in report.tables]
     for section, figures in report.sections.items():
         body += [f"<h2>{section}</h2>"] if figures else []
@@ -81,7 +80,12 @@ def html_page(report: Report) -> str:
 
 def markdown_table(table: Table) -> str:
     """Returns a GitHub table below its title and above its notes."""
-    lines = [f"### {markdown_text(table.title)}", "", _markdown_row(HEADER), _markdown_row(["---"] * len(HEADER))]
+    lines = [
+        f"### {markdown_text(table.title)}",
+        "",
+        _markdown_row(table.header),
+        _markdown_row(["---"] * len(table.header)),
+    ]
     lines += [_markdown_row(map(markdown_text, row)) for row in table.rows]
     lines += [f"\n\\[{number}\\] {markdown_text(note)}" for number, note in enumerate(table.notes, start=1)]
     return "\n".join(lines) + "\n"
@@ -100,7 +104,7 @@ def markdown_text(text: str) -> str:
 
 def html_table(table: Table) -> str:
     """Returns the table in HTML. Short cells stay on one line; long words may break anywhere."""
-    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in HEADER)]
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)]
     lines += ["".join(map(_html_cell, row)) for row in table.rows]
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
     notes = "".join(f"<p>[{number}] {html.escape(note)}</p>\n" for number, note in enumerate(table.notes, start=1))

@@ -43,10 +43,10 @@ class PublishedAccuracy(NamedTuple):
         return theirs == (task.protocol, task.evaluated_on, task.label_fraction, task.settings)
 
     def has_settings_of(self, run: Pretraining) -> bool:
-        """Returns whether the run has the published settings, except for images, epochs and batch size."""
-        # d is the reference's in all published accuracies; w is None in both for a method without a weight.
-        if run.settings or run.d_hid != published_settings(run.method, run.dataset).get("d_hid"):
+        """Returns whether the run has the published settings, except for images, epochs, batch size and width."""
+        if run.settings or not has_published_d(run):
             return False
+        # w is None in both for a method without a weight
         return (self.pretrained_on, self.method, self.w) == (run.dataset, run.method, run.w)
 
     @property
@@ -62,13 +62,20 @@ def published_accuracies() -> list[PublishedAccuracy]:
     return [PublishedAccuracy(**row) for row in rows]
 
 
+def has_published_d(run: Pretraining) -> bool:
+    """Returns whether d_hid is that of the published accuracies, in proportion to the backbone's width."""
+    theirs = published_settings(run.method, run.dataset)
+    d = theirs.get("d_hid")
+    return run.d_hid == (None if d is None else d * run.width / theirs["width"])
+
+
 def has_published_scale(last: Summary) -> bool:
-    """Returns whether images, epochs and batch size are the published ones, in pre-training and in evaluation."""
+    """Returns whether images, epochs, batch size and width are the published ones, also those of the evaluation."""
     task, run = last.task, last.pretraining
     theirs = published_settings(run.method, run.dataset)
     all_train, all_test = _SIZES.get(task.evaluated_on, (0, 0))
     return (
-        (run.images, run.batch_size) == (theirs["train_split"], theirs["batch_size"])
+        (run.images, run.batch_size, run.width) == (theirs["train_split"], theirs["batch_size"], theirs["width"])
         and run.epochs == last.epoch == theirs["epochs"]
         and (task.train_split, task.test_split, task.n_test) == ("train", "test", all_test)
         and task.n_train == round(task.label_fraction * all_train)

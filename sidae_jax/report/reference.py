@@ -7,8 +7,8 @@ from sidae_jax.config import FREE_KEYS, flat, plain, pretraining
 from sidae_jax.experiments import short_key
 from sidae_jax.runs.values import setting_text
 
-# Keys that a table shows in columns of their own, and those that distinguish seeds.
-_SHOWN = ("dataset", "method", "w", "d_hid", "train_split", "epochs", "batch_size", "seed", "num_seeds")
+# Keys that are fields of a Pretraining, and those that distinguish seeds.
+_SHOWN = ("dataset", "method", "w", "d_hid", "train_split", "epochs", "batch_size", "width", "seed", "num_seeds")
 _MOST_SETTINGS = 100
 
 
@@ -28,7 +28,7 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
 def other_settings(config: dict[str, Any]) -> str:
     """Returns the settings that differ from the published ones and affect the result, such as "lr = 1, stem = cifar".
 
-    Keys with a column of their own in the tables are skipped.
+    The scale of the run, w and d_hid are skipped: a `Pretraining` has them apart.
 
     Raises:
       ValueError: if so many keys differ that the config is not one of this package.

@@ -19,8 +19,9 @@ class Pretraining:
     """A pre-training without its seed.
 
     `label` is the path of the run under the folder of the report, without the folder of its seed. `images` is the
-    training split, `epochs` the number of epochs that the run was started with. `settings` names the other settings
-    that differ from the published ones. A method without w or d_hid has None.
+    training split, `epochs` the number of epochs that the run was started with, `width` the channels of the backbone's
+    first stage. `settings` names the other settings that differ from the published ones. A method without w or d_hid
+    has None.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Pretraining:
     images: str
     epochs: int
     batch_size: int
+    width: int
     settings: str
 
 
@@ -80,6 +82,7 @@ def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
         images=printable(text(config, "train_split")),
         epochs=integer(config, "epochs", 1, int(MOST_EPOCHS)),
         batch_size=integer(config, "batch_size", 1),
+        width=integer(config, "width", 1),
         settings=other_settings(config),
     )
     return Run(pretraining, seed, path.parent)

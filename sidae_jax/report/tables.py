@@ -11,7 +11,7 @@ from sidae_jax.report.summaries import Summary, Task, by_pretraining
 from sidae_jax.runs.values import short_text
 
 SCALE_NOTE = (
-    "published for all training and test images and for the epochs and batch size of its source; "
+    "published for all training and test images and for the epochs, batch size and width of its source; "
     "this row differs in at least one of them"
 )
 
@@ -40,18 +40,19 @@ HEADER = TableRow(
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The accuracies of one task, with notes that the rows refer to by their numbers, from [1] on."""
+    """A table with notes, which the cells refer to by their numbers, from [1] on."""
 
     title: str
-    rows: tuple[TableRow, ...]
-    notes: tuple[str, ...]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
 
 
 def accuracy_tables(summaries: Sequence[Summary]) -> list[Table]:
     """Returns a table for each task with the accuracies of each run's last checkpoint.
 
-    A published accuracy stands beside each run that has its settings, except for images, epochs and batch size. If
-    there is no such run, it has a row of its own, where our cells are empty.
+    A published accuracy stands beside each run that has its settings, except for images, epochs, batch size and width.
+    If there is no such run, it has a row of its own, where our cells are empty.
     """
     published = published_accuracies()
     tasks = sorted({s.task for s in summaries})
@@ -87,7 +88,7 @@ def _table(task: Task, summaries: Sequence[Summary], published: Sequence[Publish
         for row in published
         if row not in beside_a_run
     ]
-    return Table(task.title, tuple(rows), tuple(numbers))
+    return Table(task.title, HEADER, rows, list(numbers))
 
 
 def _from_scratch_row(run: Pretraining, untrained: Summary) -> TableRow:
@@ -118,17 +119,18 @@ def _run_row(run: Pretraining, of_run: Sequence[Summary], last: Summary) -> Tabl
 
 
 def settings_of(run: Pretraining) -> str:
-    """Returns the settings that differ from the published ones, including w and d, but not the scale of the run."""
+    """Returns the settings that differ from the published ones, but not those with a column of their own."""
     theirs = published_settings(run.method, run.dataset)
-    own = {"w": run.w, "d_hid": run.d_hid}
+    own = {"width": run.width, "w": run.w, "d_hid": run.d_hid}
     differing = [f"{key} = {short_text(value)}" for key, value in own.items() if value != theirs.get(key)]
     return ", ".join(filter(None, [*differing, run.settings]))
 
 
 def backbone_settings(run: Pretraining) -> str:
     """Returns those of the run's settings that also apply to its untrained backbone."""
-    keys = ("backbone", "stem", "size", "width", "zero_init_residual")
-    return ", ".join(part for part in run.settings.split(", ") if part.partition(" = ")[0] in keys)
+    width = "" if run.width == published_settings(run.method, run.dataset)["width"] else f"width = {run.width}"
+    keys = ("backbone", "stem", "size", "zero_init_residual")
+    return ", ".join(filter(None, [width, *(p for p in run.settings.split(", ") if p.partition(" = ")[0] in keys)]))
 
 
 def _published_cell(row: PublishedAccuracy, notes: Sequence[str], numbers: dict[str, int]) -> str:
