@@ -88,7 +88,7 @@ class Entry:
         except FileNotFoundError:
             return None  # not built yet
         # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logging.warning("The cached arrays %s.* are corrupt and are made again: %s", self.stem, error)
             return None
 

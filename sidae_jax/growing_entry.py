@@ -134,7 +134,13 @@ class GrowingEntry:
             _flush(file)
             sha256[name] = file_sha256(self._part(name))
         for name in self._files:
-            self._part(name).replace(self._entry.path(f"{name}.npy"))
+            path = self._entry.path(f"{name}.npy")
+            try:
+                self._part(name).replace(path)
+            except OSError as error:  # as when a folder lies there
+                raise UserError(
+                    f"{path} cannot be written ({error.strerror}): move away what lies there, and start again"
+                ) from error
         self._entry.vouch(sha256, self._notes)
         self._entry.path("parts.jsonl").unlink()
         return self._entry.map(self._rows), self._notes

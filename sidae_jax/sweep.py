@@ -29,7 +29,7 @@ from sidae_jax.config import one_of, validate
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
-from sidae_jax.files import open_folder
+from sidae_jax.files import open_folder, read_regular
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment, with a folder for each run.")
@@ -199,13 +199,24 @@ class _Sweep:
 
 
 def _done(folder: pathlib.Path) -> list[list[str]]:
-    """Returns the commands that have succeeded in the folder; a line cut short by a kill is skipped."""
+    """Returns the commands that have succeeded in the folder; a damaged line is skipped, and its command run again.
+
+    Raises UserError if the file cannot be read.
+    """
     commands = []
     path = folder / "done.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    try:
+        lines = read_regular(path).splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): move it away, and all of it is run again"
+        ) from error
+    for line in lines:
         try:
             commands.append(json.loads(line)["command"])
-        except ValueError:
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return commands
 

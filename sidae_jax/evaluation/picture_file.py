@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pathlib
+import struct
 import zipfile
 import zlib
 
@@ -42,6 +43,7 @@ def read(path: pathlib.Path) -> Pictures:
     try:
         arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         found = {field.name: arrays[field.name] for field in dataclasses.fields(Pictures)}
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(str(error)) from error
+    # what zipfile raises of a damaged directory: flags and methods that it does not know, lengths beyond the file's
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
     return Pictures(**{**found, "epoch": float(found["epoch"])})

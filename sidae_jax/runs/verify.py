@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from sidae_jax import array_cache
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, pretraining, validate
 from sidae_jax.errors import UserError, one_line
+from sidae_jax.evaluation import picture_file
 from sidae_jax.runs import index
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 from sidae_jax.runs.metrics_file import figure
@@ -71,6 +72,12 @@ class _Verification:
                 yield f"{self.folder}/{problem}"
         yield from self._config_problems(run)
         yield from self._metrics_problems(run, metrics)
+        pictures = self.folder / "eval" / picture_file.NAME
+        try:
+            if pictures.exists():
+                picture_file.read(pictures)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"{pictures} is corrupt: {one_line(error)}"
         yield from array_cache.damaged(self.folder / "eval" / "features")
         for aside in sorted((self.folder / "checkpoints").glob(".corrupt-*")):
             yield f"{aside} is a corrupt checkpoint that the run has set aside: delete it if you do not need it"

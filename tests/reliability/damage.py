@@ -114,13 +114,23 @@ class _World:
         kind = rng.choice(list(DAMAGES))
         wanted = self._wanted(program, target)
         self._restore(target)
-        path = rng.choice(sorted(each for each in self.path.glob(target.pattern) if each.is_file() and each.stat().st_size))
+        path = rng.choice(
+            sorted(each for each in self.path.glob(target.pattern) if each.is_file() and each.stat().st_size)
+        )
         name = str(path.relative_to(self.path))
-        DAMAGES[kind](path, rng)
+        DAMAGES[kind](path, random.Random(f"{seed} {number} damage"))
         verified = self.server.ask(target.verify) if target.verify else None
         ended = self.server.ask(program)
         outcome, ok = self._judged(target, kind, name, verified, ended, wanted)
-        detail = f"case {number}, seed {seed}: {kind} in {name}, then {program}\n{ended}\nwanted: {wanted!s:.2000}\n{verified}"
+        if number % _BY_COMMAND == _BY_COMMAND - 1 and (words := command(program, self.path)):
+            self._restore(target)
+            DAMAGES[kind](path, random.Random(f"{seed} {number} damage"))
+            by_command = commands.run(f"sidae_jax.{words[0]}", *words[1:], env=commands.environment(self.path))
+            if not by_command.sentence or by_command.code != ended["code"]:
+                return Outcome(target.what, "another end by its command", False, f"{by_command}\n{ended}")
+            ok &= _names(by_command.output, name) or not _names(ended["output"], name)
+        detail = f"case {number}, seed {seed}: {kind} in {name}, then {program}\n{ended}\nwanted: {wanted!s:.2000}\n"
+        detail += f"{target.verify}: {verified}"
         return Outcome(f"{target.what}: {kind}", outcome, ok, detail[:20_000])
 
     def _restore(self, target: Target) -> None:
@@ -140,7 +150,7 @@ class _World:
 
     def _judged(self, target: Target, kind: str, name: str, verified: Any, ended: Any, wanted: Any) -> tuple[str, bool]:
         told = _names(ended["output"], name)
-        same = ended["code"] == 0 and ended["result"] == wanted
+        same = ended["code"] == 0 and json.dumps(ended["result"]) == json.dumps(wanted)  # NaN is NaN there
         for each in (verified, ended):
             if each and "Traceback (most recent call last)" in each["output"]:
                 return "a traceback", False

@@ -1,7 +1,8 @@
 """The programs that read a run's files, as functions of one process: importing JAX anew for each case takes seconds.
 
 A world is a folder with `data` (a prepared data set), `cache` (the user's), `whole` (a finished run with results,
-features and pictures), `part` (the same run, stopped in the third of three epochs), `encoder.safetensors` and `done.jsonl`.
+features and pictures), `part` (the same run, stopped in the third of three epochs), `encoder.safetensors` and
+`done.jsonl`.
 """
 
 import dataclasses
@@ -22,7 +23,6 @@ from reliability import commands
 from reliability.damage_commands import OFTEN, PROBE, TINY, command
 from sidae_jax import api, sweep
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation import make_pictures
 from sidae_jax.evaluation import run as evaluation_run
@@ -31,7 +31,7 @@ from sidae_jax.overrides import override
 from sidae_jax.report import build, pages, run_index, summaries
 from sidae_jax.runs import __main__ as runs_program
 from sidae_jax.runs import index, show
-from sidae_jax.runs.checkpoint import Checkpoints, arrays_sha256
+from sidae_jax.runs.checkpoint import arrays_sha256
 from sidae_jax.runs.overview import Overview
 from sidae_jax.training import run as training_run
 from sidae_jax.training import train
@@ -106,7 +106,7 @@ def report(world: pathlib.Path, _: Any) -> Any:
     if not rows:
         raise UserError(f"--workdir={world / 'whole'} holds no results: evaluate its runs")  # as report.__main__
     made = build.build("report", runs, rows)
-    text = pages.markdown_page(made).replace(made.date, "")
+    text = pages.markdown_page(made)
     return text, {title: hashlib.sha256(svg.encode()).hexdigest() for title, svg in made.figures.items()}
 
 
