@@ -30,6 +30,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
 from sidae_jax.files import open_folder, read_regular
+from sidae_jax.runs import sums
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment, with a folder for each run.")
@@ -189,7 +190,8 @@ class _Sweep:
             sys.exit(128 + self.stopped_by)
         if code == 0:
             with open(folder / "done.jsonl", "a") as file:
-                file.write(json.dumps({"command": command, "seconds": round(time.time() - start, 1)}) + "\n")
+                record = {"command": list(command), "seconds": round(time.time() - start, 1)}
+                file.write(json.dumps(sums.sealed(record)) + "\n")
         return code == 0
 
     def _stop(self, number, _):
@@ -215,7 +217,7 @@ def _done(folder: pathlib.Path) -> list[list[str]]:
         ) from error
     for line in lines:
         try:
-            commands.append(json.loads(line)["command"])
+            commands.append(sums.unsealed(json.loads(line))["command"])
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return commands

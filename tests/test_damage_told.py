@@ -172,6 +172,12 @@ def test_a_damaged_line_of_a_sweep_is_run_again(tmp_path, line):
     assert sweep._done(tmp_path) == [["main"]]
 
 
+def test_a_command_that_was_another_is_run_again(tmp_path):
+    line = json.dumps(sums.sealed({"command": ["main", "--config.knn.k=2"], "seconds": 1.0}))
+    (tmp_path / "done.jsonl").write_text(line.replace("k=2", "k=3") + "\n")
+    assert sweep._done(tmp_path) == []
+
+
 def test_what_an_export_says_of_its_arrays_has_a_checksum(tmp_path):
     path = tmp_path / "encoder.safetensors"
     weights_file.write(path, {"a": np.ones(3, np.float32)}, {"sidae_jax": "0", "mean": "[0.25]"})

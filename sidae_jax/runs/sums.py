@@ -31,7 +31,7 @@ def unsealed(content: Any, key: str = _SUM) -> Any:
         return content
     rest = {name: value for name, value in content.items() if name != key}
     if content[key] != json_sha256(rest):
-        raise ValueError("its checksum does not match")
+        raise ValueError(f"its checksum does not match: if you changed it on purpose, delete its key {key}")
     return rest
 
 

@@ -25,7 +25,7 @@ the last bit as without the damage, or a sentence names the file; `verify` finds
 a program; never a traceback. A deleted file that need not be there is one that was never made.
 """
 IN_CI, IN_FULL = 60, 400
-_BY_COMMAND = 25  # of so many cases, one is repeated by its command
+_BY_COMMAND = 40  # of so many cases, one is repeated by its command
 _STEP = re.compile(r"checkpoints/(\d+)/")
 
 

@@ -30,7 +30,7 @@ from sidae_jax.exports import embeddings, make_export
 from sidae_jax.overrides import override
 from sidae_jax.report import build, pages, run_index, summaries
 from sidae_jax.runs import __main__ as runs_program
-from sidae_jax.runs import index, show
+from sidae_jax.runs import index, show, sums
 from sidae_jax.runs.checkpoint import arrays_sha256
 from sidae_jax.runs.overview import Overview
 from sidae_jax.training import run as training_run
@@ -72,7 +72,7 @@ def make_world(world: pathlib.Path) -> None:
     make_export.write(world / "whole", world / "encoder.safetensors")
     api.train(config(world), world / "part", stop_at(NEWEST))
     embed_by_command(world, None)  # which fills the cache of compiled programs
-    lines = [json.dumps({"command": each, "seconds": 1.5}) + "\n" for each in _DONE]
+    lines = [json.dumps(sums.sealed({"command": each, "seconds": 1.5})) + "\n" for each in _DONE]
     (world / "done.jsonl").write_text("".join(lines))
 
 
