@@ -29,7 +29,7 @@ from sidae_jax.config import one_of, validate
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
-from sidae_jax.files import open_folder, read_regular
+from sidae_jax.files import open_folder, open_here, read_regular
 from sidae_jax.runs import sums
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
@@ -171,7 +171,7 @@ class _Sweep:
         """Runs the command and returns whether it succeeded, which done.jsonl then records."""
         folder.mkdir(parents=True, exist_ok=True)
         start, line = time.time(), _command_line(sys.executable, command, str(folder))
-        with open(folder / "log.txt", "a") as log:
+        with open_here(folder / "log.txt", "a") as log:
             # The child inherits the lock with the file. If a sweep is killed, the next one waits for its child.
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +189,7 @@ class _Sweep:
             print("stopped: run the same command to continue")
             sys.exit(128 + self.stopped_by)
         if code == 0:
-            with open(folder / "done.jsonl", "a") as file:
+            with open_here(folder / "done.jsonl", "a") as file:
                 record = {"command": list(command), "seconds": round(time.time() - start, 1)}
                 file.write(json.dumps(sums.sealed(record)) + "\n")
         return code == 0

@@ -109,9 +109,8 @@ def test_a_setting_that_no_other_file_has_is_told(run, caplog):
 
 def test_the_loss_beside_a_checkpoint_is_told(run):
     edit(run / "checkpoints/8/metadata/metadata", '"epoch": 2.0', '"epoch": 3.0')
-    assert Overview(run, "run").problems[:1] == [
-        "checkpoints/8 cannot be read: ValueError: its checksum does not match"
-    ]
+    (problem, *_) = Overview(run, "run").problems
+    assert problem.startswith("checkpoints/8 cannot be read: ValueError: its checksum does not match")
 
 
 def test_a_damaged_status_is_told(tmp_path):

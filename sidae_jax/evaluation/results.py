@@ -13,7 +13,7 @@ import rich.table
 from absl import logging
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import read_regular, write_text
+from sidae_jax.files import open_here, read_regular, write_text
 from sidae_jax.runs import sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.values import describe, integer
@@ -108,7 +108,7 @@ def add(path: pathlib.Path, record: Record) -> None:
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process writes results there; on a file system without locks, nobody waits."""
-    with (folder / ".lock").open("a") as file:
+    with open_here(folder / ".lock", "a") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, or by the end of the process
         yield

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import atomic_write
+from sidae_jax.files import atomic_write, open_regular
 from sidae_jax.runs import sums
 from sidae_jax.runs.checkpoint import Arrays, arrays_sha256
 
@@ -48,6 +48,7 @@ def read(path: str | os.PathLike, name: str) -> tuple[Arrays, dict[str, str]]:
     cannot be read, has arrays of another dtype, or is not what was written.
     """
     try:
+        open_regular(path).close()  # a pipe might never end
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             wanted = [key for key in file.keys() if not key.endswith("num_batches_tracked")]  # noqa: SIM118 (no dict)

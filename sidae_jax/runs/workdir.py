@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
-from sidae_jax.files import atomic_write, read_regular, write_text
+from sidae_jax.files import atomic_write, open_here, read_regular, write_text
 from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.status import StatusFile
+from sidae_jax.runs.values import printable
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
@@ -73,7 +74,7 @@ class Workdir:
     def _lock(self) -> None:
         path = self.folder / ".lock"
         try:
-            file = self._lock_file = path.open("a+")
+            file = self._lock_file = open_here(path, "a+")
         except OSError as error:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}), as when another user has trained here: give another "
@@ -191,7 +192,7 @@ class Workdir:
         pairs |= {
             name: (before.get(name, "none"), now.get(name, "none")) for name in sorted(before.keys() | now.keys())
         }
-        changed = [f"{name} {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_]
+        changed = [printable(f"{name} {was} -> {is_}") for name, (was, is_) in pairs.items() if was != is_]
         if changed:
             logging.warning("The run was started otherwise (%s): its last bits may differ.", ", ".join(changed))
 
