@@ -88,10 +88,11 @@ class Entry:
                 path, wanted = self.path(f"{name}.npy"), sidecar["sha256"][name]
                 if (found := file_sha256(path)) != wanted:
                     raise ValueError(f"{path.name} has SHA-256 {found}, not {wanted}")
-            found = self.map(names)
-            if different := rows and [name for name in rows if not _has_rows(found[name], rows[name])]:
-                raise ValueError(f"{different[0]} has dtype {found[different[0]].dtype} and another shape")
-            return found, sidecar.get("notes")
+            arrays = self.map(names)
+            for name, row in (rows or {}).items():
+                if (arrays[name].ndim, arrays[name].shape[1:], arrays[name].dtype) != (1 + len(row[0]), *row):
+                    raise ValueError(f"{name} has dtype {arrays[name].dtype} and shape {arrays[name].shape}")
+            return arrays, sidecar.get("notes")
         except FileNotFoundError:
             return None  # not built yet
         # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
@@ -134,10 +135,6 @@ def damaged(folder: pathlib.Path) -> list[str]:
     return problems
 
 
-def _has_rows(array: np.ndarray, row: Row) -> bool:
-    return array.shape[1:] == row[0] and array.ndim == 1 + len(row[0]) and array.dtype == row[1]
-
-
 def _digest(made_from: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -152,4 +149,4 @@ def read_only(arrays: Arrays) -> Arrays:
 def file_sha256(path: str | os.PathLike) -> str:
     """Returns the SHA-256 (hexadecimal) of a file."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # opened in binary mode

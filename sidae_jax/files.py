@@ -85,7 +85,7 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
         os.close(handle)
 
 
-def open_regular(path: str | os.PathLike) -> IO[bytes]:
+def open_regular(path: str | os.PathLike) -> IO[Any]:
     """Opens a file to read it. Raises OSError, also if it is a pipe or a device, which might never end."""
     return _opened(path, "rb", os.O_NONBLOCK)
 
@@ -102,7 +102,7 @@ def open_here(path: str | os.PathLike, mode: str) -> IO[Any]:
 
 
 def _opened(path: str | os.PathLike, mode: str, more: int) -> IO[Any]:
-    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | more, 0o666))
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | more, 0o666))  # noqa: SIM115 (returned)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is no regular file", str(path))

@@ -41,13 +41,13 @@ def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBui
     Raises:
       UserError: the data set is neither known nor prepared, or cannot be read, downloaded or written.
     """
-    name = dataset.partition(":")[0]
-    _check_files(pathlib.Path(data_dir or tfds.core.constants.DATA_DIR) / name)
+    root = data_dir or tfds.core.constants.DATA_DIR
     if dataset in builders.BUILDERS:
+        _check_files(pathlib.Path(root) / dataset)
         builder = _known(builders.BUILDERS[dataset], data_dir)
     else:
-        root = data_dir or tfds.core.constants.DATA_DIR
         folder = prepared.folder_of(dataset, root, builders.BUILDERS)
+        _check_files(folder)
         builder = _open(lambda: tfds.builder_from_directory(folder), dataset, data_dir or root)
         _check_features(builder, dataset)
     formats = builder.info.available_file_formats()

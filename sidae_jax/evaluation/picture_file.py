@@ -13,6 +13,8 @@ from jaxtyping import Float32, Int32, UInt8
 from sidae_jax.files import atomic_write, read_regular
 
 NAME = "pictures.npz"  # in a run's eval/
+# what zipfile raises of a damaged directory: flags and methods that it does not know, lengths beyond the file's
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, MemoryError)
 _MOST_BYTES = 1 << 28  # unpacked
 
 
@@ -44,16 +46,7 @@ def read(path: pathlib.Path) -> Pictures:
     try:
         arrays = np.load(io.BytesIO(_checked(path)), allow_pickle=False)
         found = {field.name: arrays[field.name] for field in dataclasses.fields(Pictures)}
-    # what zipfile raises of a damaged directory: flags and methods that it does not know, lengths beyond the file's
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-        struct.error,
-    ) as error:
+    except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
     return Pictures(**{**found, "epoch": float(found["epoch"])})
 

@@ -93,7 +93,7 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
             size=int(said["size"]),
             width=int(said["width"]),
         )
-        normalization = Normalization(*(_three_numbers(said[key]) for key in ("mean", "std")))
+        normalization = Normalization(_three_numbers(said["mean"]), _three_numbers(said["std"]))
         if min(normalization.std) <= 0:
             raise ValueError("std")
         if said["part"] == "encoder":
@@ -115,11 +115,11 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
     return backbones.Backbone(backbones.with_arrays(network, arrays, _WITHIN), normalization)
 
 
-def _three_numbers(text: str) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in json.loads(text))
-    if len(numbers) != 3 or not np.isfinite(numbers).all():
-        raise ValueError(f"{text:.40} is not three numbers")
-    return numbers
+def _three_numbers(text: str) -> tuple[float, float, float]:
+    red, green, blue = map(float, json.loads(text))
+    if not np.isfinite([red, green, blue]).all():
+        raise ValueError(f"{text:.40} is not finite")
+    return red, green, blue
 
 
 def exported_file(path: str | os.PathLike) -> pathlib.Path | None:

@@ -33,6 +33,7 @@ from sidae_jax.runs import __main__ as runs_program
 from sidae_jax.runs import index, show, sums
 from sidae_jax.runs.checkpoint import arrays_sha256
 from sidae_jax.runs.overview import Overview
+from sidae_jax.settings import FolderSettings
 from sidae_jax.training import run as training_run
 from sidae_jax.training import train
 
@@ -71,7 +72,6 @@ def make_world(world: pathlib.Path) -> None:
     make_pictures.write(evaluation_config.pictures(), str(world / "whole"))
     make_export.write(world / "whole", world / "encoder.safetensors")
     api.train(config(world), world / "part", stop_at(NEWEST))
-    embed_by_command(world, None)  # which fills the cache of compiled programs
     lines = [json.dumps(sums.sealed({"command": each, "seconds": 1.5})) + "\n" for each in _DONE]
     (world / "done.jsonl").write_text("".join(lines))
 
@@ -128,8 +128,10 @@ def export(world: pathlib.Path, _: Any) -> Any:
     return hashlib.sha256((world / "out.safetensors").read_bytes()).hexdigest()
 
 
-def embed(world: pathlib.Path, _: Any) -> Any:
-    of = embeddings.Images("digits", None, str(world / "data"), "test[:100]")
+def embed(world: pathlib.Path, _: Any, dataset: str | None = "digits", images: str | None = None) -> Any:
+    folder = None if images is None else FolderSettings(str(world / images), on_damage="skip")
+    split = "train" if images else "test[:100]"
+    of = embeddings.Images(dataset, folder, str(world / "data"), split)
     embeddings.write(world / "whole", world / "out.npz", of)
     with np.load(world / "out.npz", allow_pickle=False) as found:
         return {name: found[name].tolist() for name in ("features", "labels", "class_names")}
@@ -185,6 +187,8 @@ PROGRAMS: dict[str, Callable[[pathlib.Path, Callable[[], str]], Any]] = {
     "api.Run": recorded,
     "export": export,
     "embed": embed,
+    "embed pets": functools.partial(embed, dataset="pets"),
+    "embed images": functools.partial(embed, dataset=None, images="images"),
     "load": functools.partial(load, "whole", None),
     "load best": functools.partial(load, "whole", "best"),
     "load export": functools.partial(load, "encoder.safetensors", None),

@@ -24,7 +24,7 @@ _RUN = (
     "pty.spawn",
     "os.startfile",
 )
-_PICKLE = ("pickle.find_class", "marshal.load", "webbrowser.open")
+_PICKLE = ("pickle.find_class", "webbrowser.open")
 # events and which of their arguments are paths that are changed
 _CHANGES = {
     **dict.fromkeys(("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.utime"), (0,)),

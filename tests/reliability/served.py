@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -32,18 +33,21 @@ class Server:
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
 
-    def answer(self) -> dict[str, Any]:
-        """Returns the answer to what was sent; of a process that died its code, which no program has."""
+    def answer(self, timeout: float = 600) -> dict[str, Any]:
+        """Returns the answer to what was sent; of a process that died, or is killed then, a code no program has."""
         assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], timeout)
+        if not ready:
+            os.killpg(self._process.pid, signal.SIGKILL)
         if line := self._process.stdout.readline():
             return json.loads(line)
         code = self._process.wait()
         self._start()
         return {"code": code, "output": f"the process died: {code}", "result": None}
 
-    def ask(self, question: Any) -> dict[str, Any]:
+    def ask(self, question: Any, timeout: float = 600) -> dict[str, Any]:
         self.send(question)
-        return self.answer()
+        return self.answer(timeout)
 
     def close(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)

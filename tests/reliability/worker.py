@@ -22,13 +22,18 @@ from sidae_jax.errors import UserError
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     world = pathlib.Path(sys.argv[1])
+    prepare(world)
+    for answer in _answers(world):
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def prepare(world: pathlib.Path) -> None:
+    """Makes this process one that runs programs as the command line does."""
     os.environ["XDG_CACHE_HOME"] = str(world / "cache")
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
     warnings.simplefilter("always")
     programs.keep_compiled_steps()
-    for answer in _answers(world):
-        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _answers(world: pathlib.Path) -> Iterator[dict]:
@@ -38,9 +43,14 @@ def _answers(world: pathlib.Path) -> Iterator[dict]:
 
 
 def _make(world: pathlib.Path) -> dict:
+    make(world)
+    programs.embed_by_command(world, None)  # which fills the cache of compiled programs
+    return {}
+
+
+def make(world: pathlib.Path) -> None:
     os.dup2(2, 1)
     programs.make_world(world)
-    return {}
 
 
 def run(world: pathlib.Path, name: str) -> dict:
