@@ -18,12 +18,10 @@ from absl import logging
 
 from sidae_jax import processes
 from sidae_jax.errors import UserError
-from sidae_jax.runs import orbax_errors, sums
+from sidae_jax.runs import orbax_errors, sizes, sums
 from sidae_jax.runs.old_names import modern
 
 Arrays = dict[str, np.ndarray]
-_MOST = 1 << 20  # of a width or a size
-_BEST_RATIO = 1000  # that arrays are compressed by
 _SUMS, _SCHEDULED = "array_sha256", "scheduled"
 
 
@@ -121,22 +119,9 @@ class Checkpoints:
         except (ValueError, TypeError) as error:
             where = self.directory / str(step)
             raise CorruptCheckpoint(f"{where}: the checksum of its metadata does not match") from error
-        self._check_size(step, metadata.get("config"))
+        if (problem := sizes.problem(self.directory / str(step) / "state", metadata.get("config"))) is not None:
+            raise CorruptCheckpoint(f"{self.directory / str(step)}: {problem}")
         return metadata
-
-    def _check_size(self, step: int, config: Any) -> None:
-        """Raises CorruptCheckpoint if a config asks for a network that these arrays cannot be: it would fill memory."""
-        keys = [key for key in ("width", "d_hid", "size") if isinstance(config, dict) and key in config]
-        sizes = {key: config[key] for key in keys}
-        if all(type(size) is int and 0 < size <= _MOST for size in sizes.values()):
-            width, d_hid = sizes.get("width", 1), sizes.get("d_hid", 1)
-            files = (path for path in (self.directory / str(step) / "state").rglob("*") if path.is_file())
-            on_disk = sum(path.stat().st_size for path in files)
-            # of its largest convolution, and of its projector's last product
-            if max(4 * 9 * (8 * width) ** 2, 4 * 8 * width * d_hid) <= _BEST_RATIO * on_disk:
-                return
-        where = self.directory / str(step)
-        raise CorruptCheckpoint(f"{where}: its metadata do not fit its arrays ({sizes!s:.200})")
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
         """Returns the arrays named in `like`, with the shapes and dtypes of `like`'s values.

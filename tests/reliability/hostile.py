@@ -18,8 +18,8 @@ from reliability.served import Server
 TITLE = "Hostile files"
 TEXT = """
 A file of a run, of the caches, of a prepared data set, of an export or of a folder of images is replaced by one that
-somebody made to do harm: a pickle that would run, an array of absurd shape, a JSON bomb, a pipe, a device, a link out of
-the folder, a name with markup and control characters, with right checksums wherever the one who made it could write
+somebody made to do harm: a pickle that would run, an array of absurd shape, a JSON bomb, a pipe, a device, a link out
+of the folder, a name with markup and control characters, with right checksums wherever the one who made it could write
 them. Then a program that reads it is run under Python's audit hooks, which stop and note every connection, every
 program started, every class unpickled, and every file written outside the run, the caches and the temporary folder.
 Promised is: none of these, no change of a file outside, no traceback, no control characters in what is printed, less
@@ -64,12 +64,15 @@ class _World:
         cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(path / "mine/compiled"))
         env = commands.environment(self.path, **places, JAX_COMPILATION_CACHE_DIR=cache, PYTHONDONTWRITEBYTECODE="1")
         self.server = Server("reliability.hostile_worker", self.path, env)
+        self.made: dict[str, Any] | None = None
         self.server.send("make")
 
     def case(self, hostile: Hostile, program: str) -> Outcome:
-        if not self.intact.exists():
-            made = self.server.answer()
-            assert not made.get("code"), made
+        first = self.made is None
+        if self.made is None:
+            self.made = self.server.answer()
+        assert not self.made.get("code"), self.made
+        if first:
             copied(self.path, self.intact)
         copied(self.intact, self.path)
         copied(self.empty, self.outside)

@@ -36,6 +36,12 @@ _ARRAY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
 _EXPORT = ("load export", "init_from")
 
 
+_OUTSIDE = (
+    '{"name": "digits", "version": "1.0.0", "fileFormat": "array_record", "splits": [{"name": "test", '
+    '"filepathTemplate": "../../../../../../{SPLIT}", "shardLengths": ["360"], "numBytes": "1"}]}'
+)
+
+
 def _images(damage):
     def harm(world: pathlib.Path, outside: pathlib.Path) -> None:
         write_digits(world / "images", 12, damaged={3: BOMB})
@@ -53,6 +59,10 @@ def _deep_folders(folder: pathlib.Path, _: pathlib.Path) -> None:
         os.close(here)
         here = inner
     os.close(here)
+
+
+def _link(folder: pathlib.Path, target: str | pathlib.Path) -> None:
+    (folder / "link.png").symlink_to(target)
 
 
 def _unknown_data_set(world: pathlib.Path, text: str) -> None:
@@ -160,16 +170,15 @@ CASES = [
     Hostile("features that are a link", ("linear_eval",), linked(_FEATURES)),
     Hostile("an export's place is a link", ("export",), new_link("out.safetensors")),
     # names
-    Hostile("names of files outside", ("embed",), put(_INFO, lambda _: '{"name": "digits", "splits": [{"name": "test", '
-        '"filepathTemplate": "../../../../{SPLIT}", "shardLengths": ["360"], "numBytes": "1"}], "version": "1.0.0"}')),
-    Hostile("a class of another module", ("embed pets",), lambda world, _: _unknown_data_set(world, "antigravity.Image")),
+    Hostile("names of files outside", ("embed",), put(_INFO, _OUTSIDE)),
+    Hostile("a class of another module", ("embed pets",), lambda w, _: _unknown_data_set(w, "antigravity.Image")),
     Hostile("names with markup", ("runs show", "report", "api.Run"), _config(dataset=NAME[:60], train_split=NAME[:60])),
     Hostile("names with markup", ("main",), edited("part/config.json", lambda c: c["config"].update(lr=NAME))),
     Hostile("versions with markup", ("main",), edited("part/config.json", lambda c: c["versions"].update(jax=NAME))),
     Hostile("classes with markup", ("report",), pictures(class_names=np.array([NAME] * 10))),
     Hostile("bombs and odd names among images", ("embed images",), _images(lambda folder, _: None)),
     Hostile("a pipe among images", ("embed images",), _images(lambda folder, _: os.mkfifo(folder / "pipe.png"))),
-    Hostile("/dev/zero among images", ("embed images",), _images(lambda f, _: (f / "zero.png").symlink_to("/dev/zero"))),
-    Hostile("a link out of the images", ("embed images",), _images(lambda f, out: (f / "a.png").symlink_to(out / "kept"))),
+    Hostile("/dev/zero among images", ("embed images",), _images(lambda f, _: _link(f, "/dev/zero"))),
+    Hostile("a link out of the images", ("embed images",), _images(lambda f, out: _link(f, out))),
     Hostile("deep folders of images", ("embed images",), _images(_deep_folders)),
 ]  # fmt: skip

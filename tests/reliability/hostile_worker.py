@@ -12,6 +12,7 @@ import sys
 
 from reliability import worker
 from reliability.sandbox import Sandbox
+from sidae_jax.data import folder_source, tfds_source  # noqa: F401 (urllib3 binds a socket when it is imported)
 
 _MORE = 8 << 30  # bytes of addresses that a case may take beyond those of this process
 
