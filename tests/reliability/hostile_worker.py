@@ -22,13 +22,16 @@ def main() -> None:
     world = pathlib.Path(sys.argv[1])
     worker.prepare(world)
     sandbox = Sandbox([world.parent, os.environ["JAX_COMPILATION_CACHE_DIR"]])
-    sandbox.start()
+    started = False
     for line in sys.stdin:
         name = json.loads(line)
         if name == "make":
             worker.make(world)
             answer = {}
         else:
+            if not started:
+                sandbox.start()  # not before: to make pictures, scikit-learn runs lscpu
+                started = True
             sandbox.seen.clear()
             _memory("5")
             before = _memory()

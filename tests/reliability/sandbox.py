@@ -32,7 +32,7 @@ _CHANGES = {
     **dict.fromkeys(("os.link", "os.symlink", "shutil.copyfile", "shutil.copytree"), (1,)),
     "shutil.rmtree": (0,),
 }
-_NOWHERE = ("/dev/null", "/proc/self/clear_refs")
+_NOWHERE = ("/dev/null", f"/proc/{os.getpid()}/clear_refs")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -43,7 +43,7 @@ class Server:
             return json.loads(line)
         code = self._process.wait()
         self._start()
-        return {"code": code, "output": f"the process died: {code}", "result": None}
+        return {"code": f"died: {code}", "output": f"the process died: {code}", "result": None}
 
     def ask(self, question: Any, timeout: float = 600) -> dict[str, Any]:
         self.send(question)
