@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from sidae_jax.files import atomic_write, write_text
+from sidae_jax.files import atomic_write, open_regular, read_regular, write_text
 
 Arrays = dict[str, np.ndarray]
+Row = tuple[tuple[int, ...], type]  # shape and dtype
 
 
 def user_folder() -> pathlib.Path:
@@ -74,21 +75,28 @@ class Entry:
         """Returns the path of a part, such as "images.npy"."""
         return self.stem.with_name(f"{self.stem.name}.{part}")  # not with_suffix: a version has dots
 
-    def read(self, names: Iterable[str]) -> tuple[Arrays, Any] | None:
-        """Returns the arrays, memory-mapped, and the notes on them, or None if they are not there or corrupt."""
+    def read(self, names: Iterable[str], rows: dict[str, Row] | None = None) -> tuple[Arrays, Any] | None:
+        """Returns the arrays, memory-mapped, and the notes on them, or None if they are not there or corrupt.
+
+        rows: shape and dtype of a row of each array, if they are known before.
+        """
         try:
-            sidecar = json.loads(self.path("json").read_text())
+            sidecar = json.loads(read_regular(self.path("json")))
             if sidecar["made_from"] != self.made_from:
                 raise ValueError("they were made from something else")
             for name in names:
                 path, wanted = self.path(f"{name}.npy"), sidecar["sha256"][name]
                 if (found := file_sha256(path)) != wanted:
                     raise ValueError(f"{path.name} has SHA-256 {found}, not {wanted}")
-            return self.map(names), sidecar.get("notes")
+            arrays = self.map(names)
+            for name, row in (rows or {}).items():
+                if (arrays[name].ndim, arrays[name].shape[1:], arrays[name].dtype) != (1 + len(row[0]), *row):
+                    raise ValueError(f"{name} has dtype {arrays[name].dtype} and shape {arrays[name].shape}")
+            return arrays, sidecar.get("notes")
         except FileNotFoundError:
             return None  # not built yet
         # A corrupt sidecar or header is a ValueError (JSON, UTF-8, npy) or lacks a key.
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logging.warning("The cached arrays %s.* are corrupt and are made again: %s", self.stem, error)
             return None
 
@@ -116,7 +124,7 @@ def damaged(folder: pathlib.Path) -> list[str]:
     problems = []
     for path in sorted(folder.glob("*.json")):
         try:
-            sidecar = json.loads(path.read_bytes())
+            sidecar = json.loads(read_regular(path))
             if not path.name.endswith(f"-{_digest(sidecar['made_from'])}.json"):
                 raise ValueError("what it was made from is not what its name says")
             sums = sidecar["sha256"]
@@ -140,5 +148,5 @@ def read_only(arrays: Arrays) -> Arrays:
 
 def file_sha256(path: str | os.PathLike) -> str:
     """Returns the SHA-256 (hexadecimal) of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # opened in binary mode

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from sidae_jax import config_files, interrupt, key_help
 from sidae_jax.config import flat
 from sidae_jax.errors import UserError
+from sidae_jax.runs.values import printable
 
 _CONFIG = flags.DEFINE_string(
     "config", None, "Config, NAME[:ARGUMENT] or FILE.py[:ARGUMENT]. --config.KEY=VALUE sets one of its keys."
@@ -83,7 +84,7 @@ def _exit_on_mistake(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,7 +8,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from sidae_jax.errors import UserError, nearest
 
@@ -85,12 +85,28 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
         os.close(handle)
 
 
-def read_regular(path: pathlib.Path) -> bytes:
-    """Returns the content of a file. Raises OSError, also if it is a pipe or a device, which might never end."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+def open_regular(path: str | os.PathLike) -> IO[Any]:
+    """Opens a file to read it. Raises OSError, also if it is a pipe or a device, which might never end."""
+    return _opened(path, "rb", os.O_NONBLOCK)
+
+
+def read_regular(path: str | os.PathLike) -> bytes:
+    """Returns the content of a file; see `open_regular`."""
+    with open_regular(path) as file:
         return file.read()
+
+
+def open_here(path: str | os.PathLike, mode: str) -> IO[Any]:
+    """Opens a file to write it in place. Raises OSError, also if it is a link, which may lead out of its folder."""
+    return _opened(path, mode, os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _opened(path: str | os.PathLike, mode: str, more: int) -> IO[Any]:
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | more, 0o666))  # noqa: SIM115 (returned)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

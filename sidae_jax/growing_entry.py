@@ -19,12 +19,12 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from sidae_jax.array_cache import Arrays, Entry, file_sha256, read_only
+from sidae_jax.array_cache import Arrays, Entry, Row, file_sha256, read_only
 from sidae_jax.errors import UserError
+from sidae_jax.files import open_here
 
 _SAFE_EVERY = 5.0  # seconds of work that a kill may lose
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-Row = tuple[tuple[int, ...], type]  # shape and dtype
 
 
 class Part(NamedTuple):
@@ -55,7 +55,7 @@ class GrowingEntry:
         """Opens and locks the files, or returns None after another process has finished. Raises OSError."""
         folder, path = entry.stem.parent, entry.path("parts.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
-        growing = cls(entry, rows, path.open("a+b"))
+        growing = cls(entry, rows, open_here(path, "a+b"))
         try:
             if not _lock(growing._journal, path):
                 growing._close()
@@ -72,7 +72,7 @@ class GrowingEntry:
     def _open_files(self) -> None:
         """Opens the arrays' files behind the rows that the journal calls safe, or anew."""
         for name in self._rows:
-            self._files[name] = self._part(name).open("r+b" if self._part(name).exists() else "w+b")
+            self._files[name] = open_here(self._part(name), "r+b" if self._part(name).exists() else "w+b")
         self._read_journal()
         if any(_size(file) < self._end(name) for name, file in self._files.items()):
             self.done, self._num_rows, self._notes = 0, 0, []
@@ -134,7 +134,13 @@ class GrowingEntry:
             _flush(file)
             sha256[name] = file_sha256(self._part(name))
         for name in self._files:
-            self._part(name).replace(self._entry.path(f"{name}.npy"))
+            path = self._entry.path(f"{name}.npy")
+            try:
+                self._part(name).replace(path)
+            except OSError as error:  # as when a folder lies there
+                raise UserError(
+                    f"{path} cannot be written ({error.strerror}): move away what lies there, and start again"
+                ) from error
         self._entry.vouch(sha256, self._notes)
         self._entry.path("parts.jsonl").unlink()
         return self._entry.map(self._rows), self._notes

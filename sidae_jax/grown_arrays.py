@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sidae_jax.array_cache import Arrays, Entry, read_only
-from sidae_jax.growing_entry import GrowingEntry, Part, Row, no_room, no_rows, row_bytes
+from sidae_jax.array_cache import Arrays, Entry, Row, read_only
+from sidae_jax.growing_entry import GrowingEntry, Part, no_room, no_rows, row_bytes
 
 
 def load_or_grow(
@@ -36,7 +36,7 @@ def load_or_grow(
       UserError: neither the folder nor the memory has room for the arrays.
     """
     entry = Entry(folder, name, made_from)
-    while (found := entry.read(rows)) is None:
+    while (found := entry.read(rows, rows)) is None:
         try:
             growing = GrowingEntry.opened(entry, rows, num_items)
         except OSError as error:

@@ -1,6 +1,5 @@
 """A run as its files record it, for programs and notebooks: config, metrics, results, checkpoints."""
 
-import json
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import existing_folder
-from sidae_jax.runs import checkpoint_steps, metrics_file
+from sidae_jax.files import existing_folder, read_regular
+from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def _read_config(folder: pathlib.Path) -> ConfigDict:
         wanted = f"one of the runs in it, such as {folder / inside[0]}" if inside else "the folder of a run"
         raise UserError(f"workdir={folder} holds no config.json of a run: give {wanted}")
     try:
-        config = modern(json.loads(path.read_text())["config"])
+        config = modern(sums.read_json(path)["config"])
         config["views"] = {key: _tuple(value) for key, value in config["views"].items()}
         for key in ("method", "dataset", "train_split", "epochs"):
             config[key]
@@ -117,11 +116,14 @@ def _tuple(value: Any) -> Any:
 
 
 def _records(path: pathlib.Path) -> list[Record]:
-    """Returns the records of metrics.jsonl, with a warning for each line that is none."""
-    records, problems = metrics_file.read(path) if path.exists() else ([], [])
+    """Returns the records of metrics.jsonl, with a warning for each thing that is wrong with it."""
+    try:
+        found, problems = metrics_file.parse(path.parent, read_regular(path) if path.exists() else b"")
+    except OSError as error:
+        found, problems = [], [f"metrics.jsonl cannot be read: {error.strerror}"]
     for problem in problems:
-        logging.warning("%s: %s; it is skipped.", path.parent, problem)
-    return records
+        logging.warning("%s: %s", path.parent, problem)
+    return [record for record, _ in found]
 
 
 def _is_number(value: Any) -> bool:

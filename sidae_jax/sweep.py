@@ -29,7 +29,8 @@ from sidae_jax.config import one_of, validate
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
-from sidae_jax.files import open_folder
+from sidae_jax.files import open_folder, open_here, read_regular
+from sidae_jax.runs import sums
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment, with a folder for each run.")
@@ -170,7 +171,7 @@ class _Sweep:
         """Runs the command and returns whether it succeeded, which done.jsonl then records."""
         folder.mkdir(parents=True, exist_ok=True)
         start, line = time.time(), _command_line(sys.executable, command, str(folder))
-        with open(folder / "log.txt", "a") as log:
+        with open_here(folder / "log.txt", "a") as log:
             # The child inherits the lock with the file. If a sweep is killed, the next one waits for its child.
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,8 +189,9 @@ class _Sweep:
             print("stopped: run the same command to continue")
             sys.exit(128 + self.stopped_by)
         if code == 0:
-            with open(folder / "done.jsonl", "a") as file:
-                file.write(json.dumps({"command": command, "seconds": round(time.time() - start, 1)}) + "\n")
+            with open_here(folder / "done.jsonl", "a") as file:
+                record = {"command": list(command), "seconds": round(time.time() - start, 1)}
+                file.write(json.dumps(sums.sealed(record)) + "\n")
         return code == 0
 
     def _stop(self, number, _):
@@ -199,13 +201,24 @@ class _Sweep:
 
 
 def _done(folder: pathlib.Path) -> list[list[str]]:
-    """Returns the commands that have succeeded in the folder; a line cut short by a kill is skipped."""
+    """Returns the commands that have succeeded in the folder; a damaged line is skipped, and its command run again.
+
+    Raises UserError if the file cannot be read.
+    """
     commands = []
     path = folder / "done.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    try:
+        lines = read_regular(path).splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): move it away, and all of it is run again"
+        ) from error
+    for line in lines:
         try:
-            commands.append(json.loads(line)["command"])
-        except ValueError:
+            commands.append(sums.unsealed(json.loads(line))["command"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return commands
 

@@ -12,6 +12,7 @@ import pytest
 from run_commands import ENVIRONMENT, ROOT, lines, listed, runs
 
 from sidae_jax.evaluation import results
+from sidae_jax.runs import sums
 
 SETTINGS = ["--config.width=4", "--config.d_hid=8", "--config.batch_size=32", "--config.train_split=train[:64]"]
 SETTINGS += ["--config.log_every=2", "--config.native=off"]
@@ -170,6 +171,7 @@ def test_on_another_host_the_heartbeat_decides(seen, tmp_path, age, host, state)
     path = tmp_path / "runs" / "killed" / "status.json"
     content = json.loads(path.read_text())
     content |= {"time": time.time() - age, "host": host or content["host"]}
+    del content["sha256"]
     path.write_text(json.dumps(content))
     assert listed(tmp_path)["killed"]["state"] == state
 
@@ -224,7 +226,9 @@ def test_show_and_compare_have_settings_results_and_curves(seen, tmp_path):
 
     add_result(tmp_path / "runs" / "killed", 20, 0.5)
     path = tmp_path / "runs" / "killed" / "config.json"
-    path.write_text(path.read_text().replace('"lr": 0.03', '"lr": 0.02'))
+    content = json.loads(path.read_text())
+    content["config"]["lr"] = 0.02
+    path.write_text(json.dumps(sums.sealed({key: value for key, value in content.items() if key != "sha256"})))
     done = runs(tmp_path, "compare", "stopped", "runs/killed")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]

@@ -3,10 +3,12 @@
 import contextlib
 import gzip
 import io
+import json
+import pathlib
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from tensorflow_datasets.core.download import download_manager, resource
 
 from sidae_jax.data import builders, prepared, shuffle
 from sidae_jax.errors import UserError, one_line
+from sidae_jax.files import read_regular
+from sidae_jax.runs.values import printable
 
 _TIMEOUT = 3  # seconds to connect, and again to answer
 # What reading a corrupt archive raises; a download's SHA-256 was checked, but the disk can fail later.
@@ -37,11 +41,13 @@ def prepared_builder(dataset: str, data_dir: str | None) -> tfds.core.DatasetBui
     Raises:
       UserError: the data set is neither known nor prepared, or cannot be read, downloaded or written.
     """
+    root = data_dir or tfds.core.constants.DATA_DIR
     if dataset in builders.BUILDERS:
+        _check_files(pathlib.Path(root) / dataset)
         builder = _known(builders.BUILDERS[dataset], data_dir)
     else:
-        root = data_dir or tfds.core.constants.DATA_DIR
         folder = prepared.folder_of(dataset, root, builders.BUILDERS)
+        _check_files(folder)
         builder = _open(lambda: tfds.builder_from_directory(folder), dataset, data_dir or root)
         _check_features(builder, dataset)
     formats = builder.info.available_file_formats()
@@ -75,6 +81,43 @@ def _known(builder_cls: type[tfds.core.DatasetBuilder], data_dir: str | None) ->
         _prepare(builder)
         builder = _open(lambda: builder_cls(data_dir=data_dir), builder_cls.name, data_dir)
     return builder
+
+
+def _check_files(folder: pathlib.Path) -> None:
+    """Raises UserError for what TFDS would wait for or run: pipes, devices, and classes of modules that are not its."""
+    for path in sorted(folder.rglob("*")):
+        if not (path.is_file() or path.is_dir()):
+            raise UserError(
+                f"{path} is no regular file: copy or prepare {folder} anew, or give another --config.data_dir"
+            )
+        if path.name != "features.json" or not path.is_file():
+            continue
+        try:
+            names = list(_class_names(json.loads(read_regular(path))))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path} cannot be read ({one_line(error)}): copy or prepare {folder} anew, or give another "
+                "--config.data_dir"
+            ) from error
+        if foreign := [name for name in names if not name.startswith("tensorflow_datasets.")]:
+            raise UserError(
+                f"{path} names the class {printable(foreign[0])[:80]!r}, whose module would be run: give a data set of "
+                "TFDS's own features"
+            )
+
+
+def _class_names(value: Any) -> Iterator[str]:
+    """Yields the names of classes that TFDS imports for a features.json, in its form of today and in the older one."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            for key in ("pythonClassName", "python_class_name", "type"):
+                if isinstance(value.get(key), str) and "." in value[key]:
+                    yield value[key]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _check_features(builder: tfds.core.DatasetBuilder, dataset: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from PIL import Image
 
 from sidae_jax import array_cache, grown_arrays
@@ -54,7 +55,7 @@ class TfdsSource:
         builder = self._builder
         try:
             stats = {path: os.stat(path) for path in map(os.path.realpath, builder.info.splits[split].filepaths)}
-        except OSError as error:
+        except (OSError, ValueError, KeyError) as error:  # TFDS raises the last two for a damaged pattern of names
             raise prepare.unreadable(builder, error) from error
         made_from = {
             "dataset": builder.name,
@@ -95,11 +96,25 @@ class TfdsSource:
           UserError: a record file is corrupt or cannot be read.
         """
         builder, count = self._builder, self._builder.info.splits[split].num_examples
+        self._check_lengths(split)
         parts = decoding.in_threads(self._decode_block, self._read(split, start, count))
         try:
             yield from decoding.with_progress(parts, start, count, f"{builder.name} {split}")
         except (*_CORRUPT, Image.DecompressionBombError) as error:
             raise prepare.unreadable(builder, error) from error
+
+    def _check_lengths(self, split: str) -> None:
+        """Raises UserError if a file has not as many records as dataset_info.json says, which TFDS believes."""
+        info = self._builder.info.splits[split]
+        try:
+            for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
+                reader = array_record_module.ArrayRecordReader(os.fspath(path))
+                found = reader.num_records()
+                reader.close()
+                if found != length:
+                    raise ValueError(f"{path} has {found} records, and dataset_info.json says {length}")
+        except _CORRUPT as error:
+            raise prepare.unreadable(self._builder, error) from error
 
     def _read(self, split: str, start: int, count: int) -> Iterator[tuple[int, list[dict]]]:
         """Yields blocks of encoded records, each with the number of the record behind it."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sidae_jax import array_cache, data
+from sidae_jax.errors import UserError
 from sidae_jax.evaluation.backbone import Backbone, compute_features
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.checkpoint import arrays_sha256
@@ -32,4 +33,10 @@ def cached_features(
     def build() -> array_cache.Arrays:
         return {"features": compute_features(backbone, decoded)}
 
-    return array_cache.load_or_build(folder, name, ("features",), made_from, build)["features"]
+    found = array_cache.load_or_build(folder, name, ("features",), made_from, build)["features"]
+    if found.ndim != 2 or len(found) != len(decoded) or found.dtype != np.float32:  # its checksum is right
+        raise UserError(
+            f"{folder} has features {name} of dtype {found.dtype} and shape {found.shape}, and float32 of "
+            f"{len(decoded)} images are wanted: delete that folder"
+        )
+    return found

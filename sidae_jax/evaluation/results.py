@@ -13,10 +13,13 @@ import rich.table
 from absl import logging
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import write_text
+from sidae_jax.files import open_here, read_regular, write_text
+from sidae_jax.runs import sums
 from sidae_jax.runs.old_names import modern
+from sidae_jax.runs.values import describe, integer
 
 Record = dict[str, Any]
+_COUNT = "records"  # in each record of a file: how many the file has
 _ONCE_IMPLIED = {"features": "backbone"}  # settings that older files lack, with the value that they all had
 
 
@@ -37,7 +40,10 @@ def file_part(images: str) -> str:
 
 
 def read(path: pathlib.Path) -> list[Record]:
-    """Returns the records of a result file, if it exists; a line cut short is skipped, with a warning."""
+    """Returns the records of a result file, if it exists; a damaged line is skipped, with a warning.
+
+    Raises UserError if it cannot be read.
+    """
     return current(path, _lines(path))
 
 
@@ -51,23 +57,30 @@ def current(path: pathlib.Path, records: list[Record]) -> list[Record]:
 
 
 def _lines(path: pathlib.Path) -> list[Record]:
-    records, problems = parse(path) if path.exists() else ([], [])
+    try:
+        records, problems = parse(path) if path.exists() else ([], [])
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): move it away, or put back a copy") from error
     for problem in problems:
         logging.warning("%s; it is skipped", problem)
     return records
 
 
 def parse(path: pathlib.Path) -> tuple[list[Record], list[str]]:
-    """Returns the records of a result file, and a sentence on each line that is none. Raises OSError."""
-    records, problems = [], []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    """Returns the records of a result file, and a sentence on each thing that is wrong with it. Raises OSError."""
+    records, problems, wanted = [], [], 0
+    lines = read_regular(path).decode(errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            record = modern(json.loads(line))
+            record = modern(sums.unsealed(json.loads(line)))
             if type(record["step"]) is not int:
                 raise ValueError("its step is no integer")
-            records.append({"step": record["step"], **record})
+            wanted = max(wanted, integer(record, _COUNT, 0) if _COUNT in record else 0)
+            records.append({"step": record["step"], **{key: record[key] for key in record if key != _COUNT}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problems.append(f"{path}: line {number} is corrupt: {type(error).__name__}: {error}")
+            problems.append(f"{path}: line {number} is corrupt: {describe(error)}")
+    if not lines or len(lines) < wanted:
+        problems.append(f"{path}: {len(lines)} of {wanted or 'its'} lines are there")
     return records, problems
 
 
@@ -88,13 +101,14 @@ def add(path: pathlib.Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         by_step = {earlier["step"]: earlier for earlier in _lines(path)} | {record["step"]: record}
-        write_text(path, "".join(json.dumps(by_step[step]) + "\n" for step in sorted(by_step)))
+        counted = ({**by_step[step], _COUNT: len(by_step)} for step in sorted(by_step))
+        write_text(path, "".join(json.dumps(sums.sealed(each)) + "\n" for each in counted))
 
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process writes results there; on a file system without locks, nobody waits."""
-    with (folder / ".lock").open("a") as file:
+    with open_here(folder / ".lock", "a") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, or by the end of the process
         yield

@@ -93,7 +93,9 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
             size=int(said["size"]),
             width=int(said["width"]),
         )
-        normalization = Normalization(*(tuple(json.loads(said[key])) for key in ("mean", "std")))
+        normalization = Normalization(_three_numbers(said["mean"]), _three_numbers(said["std"]))
+        if min(normalization.std) <= 0:
+            raise ValueError("std")
         if said["part"] == "encoder":
             found = {_PREFIX + name: value for name, value in found.items()}
         if found[f"{_PREFIX}conv1.weight"].shape[0] != settings.width:  # before a network of that width takes memory
@@ -105,12 +107,19 @@ def load(path: str | os.PathLike) -> backbones.Backbone:
         arrays = torch_names.backbone_from_torch(found, like, BACKBONES[settings.backbone].torchvision[1])  # type: ignore[index]
         if any(arrays[name].shape != value.shape for name, value in like.items()):
             raise ValueError("shapes")
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"run={path} does not say what encoder it holds, or holds another: give a file that sidae_jax.export "
             "wrote, or the folder of a run"
         ) from error
     return backbones.Backbone(backbones.with_arrays(network, arrays, _WITHIN), normalization)
+
+
+def _three_numbers(text: str) -> tuple[float, float, float]:
+    red, green, blue = map(float, json.loads(text))
+    if not np.isfinite([red, green, blue]).all():
+        raise ValueError(f"{text:.40} is not finite")
+    return red, green, blue
 
 
 def exported_file(path: str | os.PathLike) -> pathlib.Path | None:

@@ -20,6 +20,7 @@ _CLASSES = [
     *(("#332288", "o"), ("#CC6677", "s"), ("#117733", "^"), ("#88CCEE", "D"), ("#882255", "v")),
     *(("#DDCC77", "P"), ("#44AA99", "X"), ("#AA4499", "<"), ("#999933", ">"), ("#777777", "*")),
 ]
+_MOST_CLASSES = 2000
 _GAP = 2  # white pixels between two images
 
 
@@ -53,6 +54,8 @@ def _checked(pictures: Pictures) -> Pictures:
         "labels": ((points,), np.int32),
         "class_names": ((len(pictures.class_names),), np.str_),
     }
+    if len(pictures.class_names) > _MOST_CLASSES:
+        raise ValueError(f"class_names has {len(pictures.class_names)} names, more than {_MOST_CLASSES}")
     for name, (shape, dtype) in shapes.items():
         array = getattr(pictures, name)
         if array.shape != shape or not np.issubdtype(array.dtype, dtype) or not shown or not points:

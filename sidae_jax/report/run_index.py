@@ -1,13 +1,13 @@
 """Finds the runs under a folder. Whatever is not a run of this package, or is corrupt, is skipped with a warning."""
 
 import dataclasses
-import json
 import pathlib
 
 from absl import logging
 
 from sidae_jax import settings
 from sidae_jax.report.reference import other_settings
+from sidae_jax.runs import sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.values import describe, integer, number, printable, text
 
@@ -51,6 +51,9 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
     If several have the same name, seed and settings, only the first one counts.
     """
     found: dict[tuple[Pretraining, int], Run] = {}
+    for checkpoints in sorted(folder.rglob("checkpoints")):
+        if not (checkpoints.parent / "config.json").exists():
+            logging.warning("%s is missing beside checkpoints; the run is skipped", checkpoints.parent / "config.json")
     for path in sorted(folder.rglob("config.json")):
         try:
             run = _read_run(path, folder)
@@ -68,7 +71,7 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
 
 
 def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
-    config = modern(json.loads(path.read_text())["config"])
+    config = modern(sums.read_json(path)["config"])
     method_keys = settings.method_keys(config["method"])
     seed = integer(config, "seed", 0)
     without_seed = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent

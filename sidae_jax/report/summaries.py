@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from sidae_jax import settings
+from sidae_jax.errors import UserError
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.protocols import PROTOCOLS, task_title
 from sidae_jax.report.run_index import MOST_EPOCHS, Pretraining, Run
@@ -115,7 +116,7 @@ def _data(task: Task) -> Task:
 def _records(path: pathlib.Path) -> list[results.Record]:
     try:
         return results.read(path)
-    except (OSError, ValueError, RecursionError) as error:
+    except (UserError, OSError, ValueError, RecursionError) as error:
         logging.warning("%s is corrupt and skipped: %s", path, describe(error))
         return []
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
 from sidae_jax.report.run_index import MOST_EPOCHS, Run
+from sidae_jax.runs import metrics_file
 from sidae_jax.runs.values import describe, number
 
 _DIVERGED = 1e30  # an axis can hardly show more
@@ -59,6 +60,8 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
     A line without the first three is skipped with a warning.
     """
     try:
+        if (damage := metrics_file.problem(path)) is not None:
+            logging.warning("%s: %s", path.parent, damage)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     except (OSError, ValueError) as error:
         logging.warning("%s is corrupt and skipped: %s", path, describe(error))

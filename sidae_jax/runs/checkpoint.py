@@ -6,7 +6,6 @@ here.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -19,10 +18,11 @@ from absl import logging
 
 from sidae_jax import processes
 from sidae_jax.errors import UserError
+from sidae_jax.runs import orbax_errors, sizes, sums
 from sidae_jax.runs.old_names import modern
 
 Arrays = dict[str, np.ndarray]
-_SUMS, _SCHEDULED, _OWN_SUM = "array_sha256", "scheduled", "metadata_sha256"
+_SUMS, _SCHEDULED = "array_sha256", "scheduled"
 
 
 class CorruptCheckpoint(UserError):
@@ -54,6 +54,7 @@ class Checkpoints:
             # the step overwrites the state's memory, from which an asynchronous save would still read
             "enable_async_checkpointing": False,
         }
+        orbax_errors.only_raise()
         # Not orbax's read_only, which saves anyway when forced to, and warns that it is set.
         options = {"create": False} if read_only else writing
         self._read_only = read_only
@@ -75,9 +76,8 @@ class Checkpoints:
         self._last = step
         if not scheduled:
             self._temporary.add(step)
-        sums = {name: array_sha256(value) for name, value in arrays.items()}
-        metadata = {**metadata, _SCHEDULED: scheduled, _SUMS: sums}
-        metadata[_OWN_SUM] = _json_sha256(metadata)
+        of_arrays = {name: array_sha256(value) for name, value in arrays.items()}
+        metadata = sums.sealed({**metadata, _SCHEDULED: scheduled, _SUMS: of_arrays}, sums.OF_METADATA)
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(metadata))
         self._manager.save(step, args=items, force=True)
         self._manager.wait_until_finished()
@@ -111,10 +111,17 @@ class Checkpoints:
 
     def metadata(self, step: int) -> dict[str, Any]:
         """Returns what was saved beside the arrays of `step`. Raises CorruptCheckpoint."""
-        metadata = dict(self._read(step, metadata=ocp.args.JsonRestore()))
-        if metadata.pop(_OWN_SUM, None) != _json_sha256(metadata):
-            raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of its metadata does not match")
-        return modern(metadata)
+        metadata = self._read(step, metadata=ocp.args.JsonRestore())
+        try:
+            if sums.OF_METADATA not in metadata:
+                raise ValueError("it has no checksum")
+            metadata = modern(sums.unsealed(metadata, sums.OF_METADATA))
+        except (ValueError, TypeError) as error:
+            where = self.directory / str(step)
+            raise CorruptCheckpoint(f"{where}: the checksum of its metadata does not match") from error
+        if (problem := sizes.problem(self.directory / str(step) / "state", metadata.get("config"))) is not None:
+            raise CorruptCheckpoint(f"{self.directory / str(step)}: {problem}")
+        return metadata
 
     def restore(self, step: int, like: dict[str, Any], under: tuple[str, ...] = ("",)) -> Arrays:
         """Returns the arrays named in `like`, with the shapes and dtypes of `like`'s values.
@@ -124,8 +131,8 @@ class Checkpoints:
             differs in shape or dtype from `like`'s or in any bit from what was saved.
         """
         where = self.directory / str(step)
-        sums = self.metadata(step)[_SUMS]
-        different = {name for name in sums if name.startswith(under)} ^ set(like)
+        of_arrays = self.metadata(step)[_SUMS]
+        different = {name for name in of_arrays if name.startswith(under)} ^ set(like)
         if different:
             raise CorruptCheckpoint(f"{where} does not fit this network: only one of them has {min(different)}")
         arrays = self._arrays(step, list(like))
@@ -136,17 +143,17 @@ class Checkpoints:
                     f"{where} holds {name} as {found.dtype}{list(found.shape)}, "
                     f"wanted is {wanted.dtype}{list(wanted.shape)}"
                 )
-            if array_sha256(found) != sums[name]:
+            if array_sha256(found) != of_arrays[name]:
                 raise CorruptCheckpoint(f"{where}: the checksum of {name} does not match")
         return arrays
 
     def check(self, step: int) -> int:
         """Returns the number of arrays of a checkpoint, all as they were saved. Raises CorruptCheckpoint."""
-        sums = self.metadata(step)[_SUMS]
-        for name, found in self._arrays(step, list(sums)).items():
-            if array_sha256(found) != sums[name]:
+        of_arrays = self.metadata(step)[_SUMS]
+        for name, found in self._arrays(step, list(of_arrays)).items():
+            if array_sha256(found) != of_arrays[name]:
                 raise CorruptCheckpoint(f"{self.directory / str(step)}: the checksum of {name} does not match")
-        return len(sums)
+        return len(of_arrays)
 
     def _arrays(self, step: int, names: list[str]) -> Arrays:
         """Returns arrays of a checkpoint by their names, unchecked. Raises CorruptCheckpoint if one is missing."""
@@ -208,6 +215,9 @@ class Checkpoints:
             return False
 
     def _read(self, step, **item):
+        files = (path for path in (self.directory / str(step)).rglob("*") if not (path.is_file() or path.is_dir()))
+        if (special := next(files, None)) is not None:  # orbax would read a pipe or a device without end
+            raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {special} is no regular file")
         try:
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
         # Whatever orbax, tensorstore or the JSON reader raise for corrupt bytes.
@@ -244,10 +254,6 @@ def array_sha256(array: np.ndarray) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _json_sha256(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def arrays_sha256(arrays: Arrays) -> str:

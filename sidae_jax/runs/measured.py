@@ -15,7 +15,7 @@ def read(folder: pathlib.Path, last_step: int | None = None) -> list[Record]:
     Lines that are no records, or whose measures are no numbers, are left out.
     """
     path = folder / "metrics.jsonl"
-    records = metrics_file.read(path)[0] if path.exists() else []
+    records = metrics_file.read(path)[0] if path.is_file() else []
     return [record for record in records if is_sound(record) and (last_step is None or record["step"] <= last_step)]
 
 

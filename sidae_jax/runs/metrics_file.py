@@ -5,27 +5,41 @@ import pathlib
 from typing import Any
 
 from sidae_jax.files import read_regular
+from sidae_jax.runs import sums
 from sidae_jax.runs.values import describe, integer
 
 Record = dict[str, Any]
 
 
 def read(path: pathlib.Path) -> tuple[list[Record], list[str]]:
-    """Returns the records in the order of the file, and a sentence on each line that is none.
-
-    What stands after the last line break is left out: a run may be writing it, or was killed while it did.
+    """Returns the records in the order of the file, and a sentence on each thing that is wrong with it.
 
     Raises:
       OSError: the file cannot be read.
     """
-    records, problems = [], []
-    lines = read_regular(path).split(b"\n")[:-1]
-    for number, line in enumerate(lines, start=1):
+    found, problems = parse(path.parent, read_regular(path))
+    return [record for record, _ in found], problems
+
+
+def parse(folder: pathlib.Path, content: bytes) -> tuple[list[tuple[Record, bytes]], list[str]]:
+    """Returns each record of a run's metrics.jsonl with its line, and sentences: see `read`.
+
+    What stands after the last line break is left out: a run may be writing it, or was killed while it did.
+    """
+    found, problems = [], []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            records.append(_record(line))
+            found.append((_record(line), line + b"\n"))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problems.append(f"{path.name}: line {number} is corrupt: {describe(error)}")
-    return records, problems
+            problems.append(f"metrics.jsonl: line {number} is corrupt: {describe(error)}")
+    if (problem := sums.metrics_problem(folder, content)) is not None:
+        problems.append(problem)
+    return found, problems
+
+
+def problem(path: pathlib.Path) -> str | None:
+    """Returns a sentence if the file is not what the run's checkpoints say. Raises OSError."""
+    return sums.metrics_problem(path.parent, read_regular(path) if path.exists() else b"")
 
 
 def newest(path: pathlib.Path, key: str) -> Record:

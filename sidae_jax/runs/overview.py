@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from sidae_jax.config import flat
 from sidae_jax.evaluation import results
 from sidae_jax.files import read_regular
-from sidae_jax.runs import metrics_file, state, status
+from sidae_jax.runs import metrics_file, state, status, sums
 from sidae_jax.runs.metrics_file import Record, figure
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.values import describe, integer, number, text
@@ -80,6 +80,8 @@ class Overview:
         self.last = next(filter(None, map(self.checkpoint, reversed(self.steps))), None)
         path = folder / "metrics.jsonl"
         self.newest: Record = self._try(path.name, lambda: metrics_file.newest(path, "step"), {}, needed=self.last)
+        if (damage := self._try(path.name, lambda: metrics_file.problem(path), None, needed=False)) is not None:
+            self._note(damage)
         self.knn = figure(self._try(path.name, lambda: metrics_file.newest(path, "knn"), {}, needed=False), "knn")
         self.age = self._try(path.name, lambda: max(0.0, time.time() - path.stat().st_mtime), None, needed=False)
         complete = self.last is not None and self.epochs is not None and self.last.epoch >= self.epochs
@@ -134,7 +136,7 @@ class Overview:
 
     def evaluations(self) -> list[Evaluation]:
         """Returns the results of the evaluations, a file after the other, by its name."""
-        paths = sorted(path for path in self.folder.glob("eval/*.jsonl") if path.is_file())
+        paths = sorted(self.folder.glob("eval/*.jsonl"))
         read = (self._try(f"eval/{path.name}", functools.partial(self._read_results, path), None) for path in paths)
         return [evaluation for evaluation in read if evaluation is not None]
 
@@ -152,7 +154,7 @@ class Overview:
         self.problems += [problem for problem in problems if problem not in self.problems]
 
     def _read_config(self) -> dict[str, Any]:
-        content = modern(json.loads(read_regular(self.folder / "config.json")))
+        content = modern(sums.read_json(self.folder / "config.json"))
         config = content["config"]
         for key in ("method", "dataset", "train_split"):
             text(config, key)
@@ -167,7 +169,9 @@ class Overview:
 
     def _read_checkpoint(self, step: int) -> Checkpoint:
         folder = self.folder / "checkpoints"
-        metadata = json.loads(read_regular(folder / str(step) / "metadata" / "metadata"))
+        metadata = sums.unsealed(
+            json.loads(read_regular(folder / str(step) / "metadata" / "metadata")), sums.OF_METADATA
+        )
         scheduled = metadata.get("scheduled", True) or (folder / f".scheduled-{step}").exists()
         epoch = number(metadata, "epoch", 0.0, float("inf"))
         return Checkpoint(integer(metadata, "step", 0), epoch, figure(metadata, "loss"), bool(scheduled))

@@ -6,7 +6,7 @@ import pathlib
 from sidae_jax.errors import UserError
 from sidae_jax.files import existing_folder
 from sidae_jax.monitoring import Measured
-from sidae_jax.runs import measured
+from sidae_jax.runs import measured, metrics_file
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.runs.measured import BEST
 
@@ -70,10 +70,20 @@ def _saved(checkpoints: Checkpoints) -> list[int]:
 
 
 def _best(checkpoints: Checkpoints, name: str) -> int:
-    best = Measured(measured.read(checkpoints.directory.parent)).best_step(checkpoints.steps())
+    folder = checkpoints.directory.parent
+    try:
+        damage = metrics_file.problem(folder / "metrics.jsonl")
+    except OSError as error:
+        damage = f"metrics.jsonl cannot be read ({error.strerror})"
+    if damage is not None:
+        raise UserError(
+            f"{name}={BEST} needs the kNN of each step, but in {folder} {damage}: put back a copy of metrics.jsonl, or "
+            "give the number of a step"
+        )
+    best = Measured(measured.read(folder)).best_step(checkpoints.steps())
     if best is None:
         raise UserError(
-            f"{name}={BEST}, but {checkpoints.directory.parent / 'metrics.jsonl'} has no kNN of a saved step, as for "
+            f"{name}={BEST}, but {folder / 'metrics.jsonl'} has no kNN of a saved step, as for "
             "images without labels, or with config.monitor_every=0: give the number of a step"
         )
     return best

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from sidae_jax.errors import Diverged, UserError, one_line
-from sidae_jax.files import read_regular, write_text
+from sidae_jax.files import write_text
+from sidae_jax.runs import sums
 
 FILE = "status.json"
 ENDED = ("finished", "stopped", "diverged", "failed")
@@ -116,17 +117,15 @@ class StatusFile:
             "total_steps": self.total_steps,
         }
         with contextlib.suppress(OSError):
-            write_text(self._path, json.dumps(content, indent=2) + "\n")
+            write_text(self._path, json.dumps(sums.sealed(content), indent=2) + "\n")
 
 
 def read(folder: pathlib.Path) -> dict[str, Any] | None:
     """Returns the content of a run's status.json; None without one. Raises OSError or ValueError if it is damaged."""
     try:
-        content = json.loads(read_regular(folder / FILE))
+        content = sums.read_json(folder / FILE)
     except FileNotFoundError:
         return None
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict) or content.get("state") not in ("running", *ENDED):
         raise ValueError("it has no known state")
     for key, kind in (("time", int | float), ("host", str)):

@@ -1,5 +1,6 @@
 """Checks everything in a run's folder that has a checksum or a form. It only reads."""
 
+import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from ml_collections import ConfigDict
 from sidae_jax import array_cache
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, pretraining, validate
 from sidae_jax.errors import UserError, one_line
+from sidae_jax.evaluation import picture_file
+from sidae_jax.files import read_regular
 from sidae_jax.runs import index
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 from sidae_jax.runs.metrics_file import figure
@@ -71,6 +74,12 @@ class _Verification:
                 yield f"{self.folder}/{problem}"
         yield from self._config_problems(run)
         yield from self._metrics_problems(run, metrics)
+        pictures = self.folder / "eval" / picture_file.NAME
+        try:
+            if pictures.exists():
+                picture_file.read(pictures)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"{pictures} is corrupt: {one_line(error)}"
         yield from array_cache.damaged(self.folder / "eval" / "features")
         for aside in sorted((self.folder / "checkpoints").glob(".corrupt-*")):
             yield f"{aside} is a corrupt checkpoint that the run has set aside: delete it if you do not need it"
@@ -124,6 +133,8 @@ class _Verification:
                 if step not in readable:
                     yield f"{path} is no checkpoint that orbax lists: a save of it was cut short"
                     continue
+                if problem := _unreadable(path / "_CHECKPOINT_METADATA"):
+                    yield problem
                 self.checkpoints += 1
                 self.arrays += number
                 if metadata.get("step") != step:
@@ -135,6 +146,17 @@ class _Verification:
                         f"{path} was saved with another {differing[0]} ({theirs[differing[0]]}) than "
                         f"{self.folder / 'config.json'} has ({ours[differing[0]]})"
                     )
+
+
+def _unreadable(path: pathlib.Path) -> str | None:
+    """Returns a sentence if a file of JSON, which orbax writes and need not read, is there and is damaged."""
+    try:
+        json.loads(read_regular(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{path} cannot be read: {one_line(error)}"
+    return None
 
 
 def _with_tuples(config: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import safetensors
 import safetensors.numpy
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import atomic_write
+from sidae_jax.files import atomic_write, open_regular
+from sidae_jax.runs import sums
 from sidae_jax.runs.checkpoint import Arrays, arrays_sha256
 
 _VERSION, _SUM = "sidae_jax", "sha256"  # a file with the first is one that `write` wrote
@@ -21,9 +22,9 @@ _VERSION, _SUM = "sidae_jax", "sha256"  # a file with the first is one that `wri
 def write(path: pathlib.Path, arrays: Arrays, metadata: dict[str, str]) -> None:
     """Writes the file atomically, with the same bytes for the same content.
 
-    metadata: must have "sidae_jax", the version; the SHA-256 of the arrays is added.
+    metadata: must have "sidae_jax", the version; the SHA-256 of the arrays is added, and that of the metadata.
     """
-    metadata = {**metadata, _SUM: arrays_sha256(arrays)}
+    metadata = sums.sealed({**metadata, _SUM: arrays_sha256(arrays)}, sums.OF_METADATA)
     # safetensors writes an array's memory as it lies there, whatever its strides are
     content = safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in arrays.items()}, metadata)
     with atomic_write(path) as file:
@@ -47,6 +48,7 @@ def read(path: str | os.PathLike, name: str) -> tuple[Arrays, dict[str, str]]:
     cannot be read, has arrays of another dtype, or is not what was written.
     """
     try:
+        open_regular(path).close()  # a pipe might never end
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             wanted = [key for key in file.keys() if not key.endswith("num_batches_tracked")]  # noqa: SIM118 (no dict)
@@ -63,4 +65,7 @@ def read(path: str | os.PathLike, name: str) -> tuple[Arrays, dict[str, str]]:
         return arrays, {}
     if metadata.get(_SUM) != arrays_sha256(arrays):
         raise UserError(f"{name} does not have the arrays that were written to it, by its sha256: export it again")
-    return arrays, metadata
+    try:
+        return arrays, sums.unsealed(metadata, sums.OF_METADATA)
+    except ValueError as error:
+        raise UserError(f"{name} does not say of its arrays what was written to it: export it again") from error

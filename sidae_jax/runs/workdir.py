@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
-from sidae_jax.files import write_text
-from sidae_jax.runs import checkpoint_steps
+from sidae_jax.files import atomic_write, open_here, read_regular, write_text
+from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.status import StatusFile
+from sidae_jax.runs.values import printable
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
 # 2: streams of random numbers have tags, which changed the order of the images, the views and the initial values.
@@ -73,7 +74,7 @@ class Workdir:
     def _lock(self) -> None:
         path = self.folder / ".lock"
         try:
-            file = self._lock_file = path.open("a+")
+            file = self._lock_file = open_here(path, "a+")
         except OSError as error:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}), as when another user has trained here: give another "
@@ -121,7 +122,7 @@ class Workdir:
                 raise UserError(f"{path} is missing beside checkpoints: put it back, or give another --workdir")
             return None
         try:
-            before = modern(json.loads(path.read_text()))
+            before = modern(sums.read_json(path))
             old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(
@@ -181,7 +182,7 @@ class Workdir:
                 "versions": versions(self.config),
                 "git_revision": _git_revision(),
             }
-            write_text(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
+            write_text(self.folder / "config.json", json.dumps(sums.sealed(content), indent=2) + "\n")
             return
         before, now = self._before.get("versions", {}), versions(self.config)
         native = self._before["config"].get("native", self.config.native), self.config.native
@@ -191,22 +192,32 @@ class Workdir:
         pairs |= {
             name: (before.get(name, "none"), now.get(name, "none")) for name in sorted(before.keys() | now.keys())
         }
-        changed = [f"{name} {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_]
+        changed = [printable(f"{name} {was} -> {is_}") for name, (was, is_) in pairs.items() if was != is_]
         if changed:
             logging.warning("The run was started otherwise (%s): its last bits may differ.", ", ".join(changed))
 
     def open_metrics(self, step: int) -> IO[str]:
-        """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again."""
+        """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again.
+
+        A damaged file is kept beside it, with a warning. Raises UserError if it cannot be read.
+        """
         path = self.folder / "metrics.jsonl"
-        kept = []
-        if path.exists():
-            for line in path.read_text(errors="replace").splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (ValueError, KeyError, TypeError):
-                    continue  # a line cut short when the process was killed
-        write_text(path, "".join(kept))
+        try:
+            content = read_regular(path)
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): move it away; the run then writes a new one"
+            ) from error
+        found, problems = metrics_file.parse(self.folder, content)
+        if problems:
+            aside = path.with_name(f".damaged-{step}-{path.name}")
+            logging.warning("%s: %s. The run goes on; the damaged file stays as %s.", path, problems[0], aside)
+            with contextlib.suppress(FileExistsError), aside.open("xb") as file:
+                file.write(content)
+        with atomic_write(path) as file:
+            file.writelines(line for record, line in found if record["step"] <= step)
         return path.open("a", buffering=1)
 
 

@@ -1,5 +1,6 @@
 """One seed of a run: its state at a step, its lines of metrics and its checkpoints."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,7 +17,7 @@ from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
 from sidae_jax.loggers.protocol import LoggedRun
 from sidae_jax.monitoring import Measured, stop_rule
-from sidae_jax.runs import checkpoint, measured
+from sidae_jax.runs import checkpoint, measured, sums
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.sample_pictures import SamplePictures
 from sidae_jax.training.step import TrainState
@@ -218,6 +219,9 @@ class SeedRun:
             "config": self.config.to_dict(),
             "normalization": dataclasses.asdict(self.normalization),
         }
+        if self._metrics is not None and step >= self._on_disk:
+            with contextlib.suppress(OSError):  # somebody has deleted it, which `verify` tells
+                metadata[sums.METRICS] = sums.of_metrics((self.workdir.folder / "metrics.jsonl").read_bytes())
         self.checkpoints.save(step, arrays, metadata, scheduled=scheduled)
         if self._measured.best_step() == step:  # only now: the best one so far goes when this one is whole
             self.checkpoints.best = step

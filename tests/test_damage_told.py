@@ -1,0 +1,209 @@
+"""Damage of files that had no checksum: it was silent, or a traceback, and is now told."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from run_commands import write_run
+from saved_runs import PRETRAINING, state_arrays
+from test_prepared import prepare
+
+from sidae_jax import api, array_cache, grown_arrays, sweep
+from sidae_jax.config import plain
+from sidae_jax.data import load
+from sidae_jax.errors import UserError
+from sidae_jax.evaluation import picture_file, results
+from sidae_jax.growing_entry import Part
+from sidae_jax.report import run_index, training_curves
+from sidae_jax.runs import measured, metrics_file, pretrained, status, sums, verify, weights_file
+from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.runs.overview import Overview
+from sidae_jax.runs.workdir import FORMAT, Workdir
+
+LINES = [{"step": s, "epoch": s / 4, "loss": 0.5, "feature_std": 0.9, "knn": 0.25, "rankme": 3.0} for s in (4, 8)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run whose files have their checksums, and of which a checkpoint notes what metrics.jsonl was."""
+    folder = tmp_path / "run"
+    content = "".join(json.dumps(line) + "\n" for line in LINES)
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text(content)
+    config = {"format": FORMAT, "config": plain(PRETRAINING), "data_sha256": "a" * 64}
+    (folder / "config.json").write_text(json.dumps(sums.sealed(config)))
+    noted = {sums.METRICS: sums.of_metrics(content.encode())}
+    with Checkpoints(folder, read_only=False) as checkpoints:
+        metadata = {"step": 8, "epoch": 2.0, "config": PRETRAINING.to_dict(), "normalization": {}, **noted}
+        checkpoints.save(8, state_arrays(), metadata, scheduled=True)
+    return folder
+
+
+def edit(path, old, new):
+    assert path.read_text().count(old) >= 1
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+METRICS_DAMAGE = {
+    "a digit": lambda path: edit(path, "0.25", "0.35"),
+    "lines": lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0]),
+    "emptied": lambda path: path.write_text(""),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", METRICS_DAMAGE)
+def test_damaged_metrics_are_told_by_all_that_read_them(run, damage, caplog):
+    assert Overview(run, "run").problems == []
+    path, told = run / "metrics.jsonl", "metrics.jsonl is not as it was when checkpoint 8 was saved"
+    METRICS_DAMAGE[damage](path)
+    assert any(told in problem for problem in Overview(run, "run").problems)
+    for read in (lambda: api.Run(run).metrics, lambda: training_curves._metrics(path)):
+        caplog.clear()
+        read()
+        assert told in caplog.text
+    with (
+        Checkpoints(run, read_only=True) as checkpoints,
+        pytest.raises(UserError, match=f"step=best needs the kNN .* {told}"),
+    ):
+        pretrained.one_step(checkpoints, measured.BEST)
+    caplog.clear()
+    before = path.read_bytes() if path.exists() else b""
+    with Workdir(run, PRETRAINING, lock=False).open_metrics(8):
+        assert told in caplog.text
+    assert (run / ".damaged-8-metrics.jsonl").read_bytes() == before
+
+
+def test_lines_after_the_checkpoint_are_no_damage(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({**LINES[1], "step": 9}) + "\n{")
+    assert metrics_file.read(run / "metrics.jsonl")[1] == []
+    Workdir(run, PRETRAINING, lock=False).open_metrics(8).close()
+    assert metrics_file.read(run / "metrics.jsonl") == (LINES, [])
+    assert not list(run.glob(".damaged*"))
+
+
+def test_metrics_that_cannot_be_read_are_one_sentence(run):
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"metrics.jsonl cannot be read \(Is a directory\): move it away"):
+        Workdir(run, PRETRAINING, lock=False).open_metrics(8)
+
+
+def test_a_setting_that_no_other_file_has_is_told(run, caplog):
+    edit(run / "config.json", '"data_sha256": "aaa', '"data_sha256": "aba')
+    wanted = "its checksum does not match"
+    assert any(wanted in problem for problem in Overview(run, "run").problems)
+    with pytest.raises(UserError, match=wanted):
+        Workdir(run, PRETRAINING, lock=False)
+    with pytest.raises(UserError, match=wanted):
+        api.Run(run)
+    assert run_index.find_runs(run) == []
+    assert wanted in caplog.text
+    caplog.clear()
+    (run / "config.json").unlink()
+    assert run_index.find_runs(run) == []
+    assert "config.json is missing beside checkpoints" in caplog.text
+
+
+def test_the_loss_beside_a_checkpoint_is_told(run):
+    edit(run / "checkpoints/8/metadata/metadata", '"epoch": 2.0', '"epoch": 3.0')
+    (problem, *_) = Overview(run, "run").problems
+    assert problem.startswith("checkpoints/8 cannot be read: ValueError: its checksum does not match")
+
+
+def test_a_damaged_status_is_told(tmp_path):
+    with status.StatusFile(tmp_path):
+        pass
+    assert status.read(tmp_path)["state"] == "finished"
+    edit(tmp_path / "status.json", '"pid": ', '"pid": 1')
+    with pytest.raises(ValueError, match="its checksum does not match"):
+        status.read(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["a digit", "the last line", "emptied"])
+def test_damaged_results_are_told(tmp_path, caplog, damage):
+    path = tmp_path / "eval" / "linear.jsonl"
+    for step in (0, 4):
+        results.add(path, {"step": step, "accuracy": 0.25})
+    assert results.parse(path) == ([{"step": 0, "accuracy": 0.25}, {"step": 4, "accuracy": 0.25}], [])
+    lines = path.read_text().splitlines(keepends=True)
+    changed = {"a digit": [lines[0].replace("0.25", "0.35"), lines[1]], "the last line": lines[:1], "emptied": []}
+    path.write_text("".join(changed[damage]))
+    results.read(path)
+    assert f"{path}: " in caplog.text
+
+
+def test_results_that_cannot_be_read_are_one_sentence(tmp_path):
+    (tmp_path / "linear.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"linear.jsonl cannot be read \(Is a directory\): move it away"):
+        results.check_same_settings(tmp_path / "linear.jsonl", {})
+
+
+def test_verify_finds_damaged_pictures_and_a_folder_in_the_place_of_results(tmp_path, capsys):
+    folder = write_run(tmp_path, steps=(20, 40))
+    assert verify.verify([str(folder)]) == 0
+    (folder / "eval/other.jsonl").mkdir()
+    (folder / "eval" / picture_file.NAME).write_bytes(b"PK")
+    assert verify.verify([str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert f"{folder}/eval/other.jsonl cannot be read" in said
+    assert f"{folder}/eval/pictures.npz is corrupt" in said
+
+
+@pytest.mark.parametrize("at", [6, 8, 10])  # of an entry: flags, the method of compression
+def test_a_damaged_directory_of_pictures_is_an_error_of_theirs(tmp_path, at):
+    path = tmp_path / "pictures.npz"
+    np.savez(path, epoch=np.float32(1))
+    content = bytearray(path.read_bytes())
+    start = content.rindex(b"PK\1\2")
+    content[start + at : start + at + 2] = struct.pack("<H", 0xFFFF)
+    path.write_bytes(content)
+    with pytest.raises((ValueError, KeyError)):
+        picture_file.read(path)
+
+
+@pytest.mark.parametrize("line", ["null", "[]", "3", '{"commands": 1}', "[" * 100_000, "\x00\udcff"])
+def test_a_damaged_line_of_a_sweep_is_run_again(tmp_path, line):
+    good = json.dumps({"command": ["main"], "seconds": 1.0})
+    (tmp_path / "done.jsonl").write_bytes(f"{line}\n{good}\n".encode(errors="surrogateescape"))
+    assert sweep._done(tmp_path) == [["main"]]
+
+
+def test_a_command_that_was_another_is_run_again(tmp_path):
+    line = json.dumps(sums.sealed({"command": ["main", "--config.knn.k=2"], "seconds": 1.0}))
+    (tmp_path / "done.jsonl").write_text(line.replace("k=2", "k=3") + "\n")
+    assert sweep._done(tmp_path) == []
+
+
+def test_what_an_export_says_of_its_arrays_has_a_checksum(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    weights_file.write(path, {"a": np.ones(3, np.float32)}, {"sidae_jax": "0", "mean": "[0.25]"})
+    assert weights_file.read(path, "it")[1]["mean"] == "[0.25]"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"[0.25]", b"[0.35]"))
+    with pytest.raises(UserError, match="it does not say of its arrays what was written to it"):
+        weights_file.read(path, "it")
+
+
+def test_a_folder_in_the_place_of_cached_images_is_one_sentence(tmp_path):
+    rows = {"images": ((2,), np.uint8)}
+    entry = array_cache.Entry(tmp_path, "some", {"of": "one"})
+    entry.path("images.npy").mkdir()
+    make = lambda _: iter([Part(1, {"images": np.ones((1, 2), np.uint8)}, [])])  # noqa: E731
+    with pytest.raises(UserError, match=r"images.npy cannot be written \(Is a directory\): move away"):
+        grown_arrays.load_or_grow(tmp_path, "some", rows, {"of": "one"}, 1, make)
+
+
+@pytest.mark.usefixtures("cache_folder")
+@pytest.mark.parametrize(
+    ("old", "new"), [('"100"', '"101"'), ('"100"', '"99"'), ("{SPLIT}", "{SPLAT}"), ("{SPLIT}", "{SPLIT")]
+)
+def test_a_damaged_description_of_a_prepared_data_set_is_told(tmp_path, old, new):
+    info = prepare(tmp_path, "pets", ["train"]) / "pets/1.0.0/dataset_info.json"
+    text = info.read_text()
+    assert old in text
+    info.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=r"pets"):
+        load("pets", "train", str(tmp_path))
