@@ -1,0 +1,86 @@
+"""What a program has left in its folders: everything that counts as said to be there, and what a kill cut short."""
+
+import hashlib
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
+
+Found = dict[str, str]  # what is there, by a name of it: its SHA-256, or its content
+_CLOCK = ("images_per_second", "eta_seconds", "seconds", "time")  # of a record, what another run has otherwise
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}")  # a file, or a folder, that `files.atomic_write` had not finished
+
+
+def records(path: pathlib.Path, key: str = "step") -> Found:
+    """The whole lines of a file of JSON lines, without what a clock has measured."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    parsed = [json.loads(line) for line in lines]
+    kept = [{name: value for name, value in record.items() if name not in _CLOCK} for record in parsed]
+    return {f"{path.name}: {record[key]}": json.dumps(record, sort_keys=True) for record in kept}
+
+
+def content(folder: pathlib.Path, *patterns: str) -> Found:
+    """The SHA-256 of the files in a folder. A report's date is left out: a case may run past midnight."""
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if not path.name.startswith("."))
+    dated = re.compile(rb"Made on \d{4}-\d\d-\d\d")
+    return {path.name: hashlib.sha256(dated.sub(b"", path.read_bytes())).hexdigest() for path in paths}
+
+
+def features(folder: pathlib.Path) -> Found:
+    """The names and values of the arrays of .npz files, whose metadata are another run's."""
+    found = {}
+    for path in folder.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            found |= {f"{path.name} {name}": _sha256(arrays[name]) for name in arrays if name != "metadata"}
+    return found
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def steps(run: pathlib.Path) -> list[int]:
+    """The checkpoints that are there by their names, ascending."""
+    return sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit())
+
+
+def checkpoint(run: pathlib.Path, step: int) -> str:
+    """The SHA-256 of a checkpoint's arrays, all of which are read; or what is wrong with it."""
+    try:
+        with Checkpoints(run, read_only=True) as checkpoints:
+            checkpoints.check(step)
+            return json.dumps(checkpoints.metadata(step)["array_sha256"], sort_keys=True)
+    except CorruptCheckpoint as error:
+        return error.problem
+
+
+def trained(run: pathlib.Path, every: int) -> Found:
+    """The scheduled checkpoints of a run, and its lines up to the newest checkpoint: later ones are done again."""
+    saved = steps(run)
+    lines = records(run / "metrics.jsonl")
+    upto = {name: line for name, line in lines.items() if saved and json.loads(line)["step"] <= saved[-1]}
+    return upto | {f"checkpoint {step}": checkpoint(run, step) for step in saved if step % every == 0}
+
+
+def ended(run: pathlib.Path) -> Found:
+    """What only the end of a run settles: the checkpoints that stay, nothing else beside them, and its status."""
+    beside = [path.name for path in (run / "checkpoints").iterdir() if not path.name.isdigit()]
+    state = json.loads((run / "status.json").read_text())["state"]
+    best = {f"checkpoint {step}": checkpoint(run, step) for step in steps(run)}
+    return best | {"in checkpoints/": str(sorted(beside)), "state": state}
+
+
+def unfinished(folder: pathlib.Path) -> set[tuple[str, int]]:
+    """What is being written in a folder: temporary files, and folders of checkpoints; with their numbers."""
+    found = set()
+    for path in folder.rglob("*"):
+        relative = str(path.relative_to(folder))
+        if "orbax-checkpoint-tmp" in path.name or _TEMPORARY.fullmatch(path.name) or path.parent.name == ".trash":
+            try:
+                found.add((relative, path.stat().st_ino))
+            except FileNotFoundError:
+                continue
+    return found
