@@ -12,6 +12,7 @@ from reliability.outcomes import Outcome
 
 _TIMEOUT = 240  # seconds of one start, which takes some
 _LATEST = 0.6  # of the time of the run left alone, which compiles as well: later ones would come after the end
+_ANY_TIME = Moment("any time", lambda *_: True, 0)
 WENT_ON = "the same command went on, to the bits of the run left alone"
 WRONG = "not as in the run left alone"
 
@@ -22,6 +23,9 @@ class Chain:
     def __init__(self, scene: Scene, kills: int, seed: str):
         self.scene, self.kills, self.seed = scene, kills, seed
         self._random = random.Random(seed)
+        moments = [_ANY_TIME, *scene.moments]
+        # in the order in which they come: one that comes no more lets the program end, and the next chain begins
+        self._moments = [moments[i] for i in sorted(self._random.choices(range(len(moments)), k=kills))]
         self._history: list[str] = []
         self._problems: list[str] = []
         self._landed: list[str] = []
@@ -46,7 +50,9 @@ class Chain:
         self._history, self._problems, self._landed, self._kept = [], [], [], {}
         self.scene.prepare(home)
         try:
-            while self._one_start(home, self._moment() if len(self._landed) < kills else None):
+            while self._one_start(
+                home, self._moments[-kills:][len(self._landed)] if len(self._landed) < kills else None
+            ):
                 pass
         finally:
             self.scene.end(home)
@@ -55,10 +61,6 @@ class Chain:
             shutil.rmtree(home)
         detail = "" if ok else self._detail()
         return [Outcome(f"{self.scene.name}: {what}", WENT_ON if ok else WRONG, ok, detail) for what in self._landed]
-
-    def _moment(self) -> Moment:
-        seconds = _LATEST * self.scene.alone()[1]
-        return self._random.choice([*self.scene.moments, Moment("any time", lambda *_: True, seconds)])
 
     def _one_start(self, home: pathlib.Path, moment: Moment | None) -> bool:
         """Starts the command, and returns whether it was killed."""
@@ -87,11 +89,12 @@ class Chain:
                 self.scene.kill(processes, home)
                 return False, False
             if moment and moment.reached(home, self.scene.text(home, log), since):
-                time.sleep(self._random.uniform(0, moment.after))
+                after = moment.after if moment is not _ANY_TIME else _LATEST * self.scene.alone()[1]
+                time.sleep(self._random.uniform(0, after))
                 if all(process.poll() is None for process in processes):
                     self.scene.kill(processes, home)
                     return True, True
-            time.sleep(0.001 if moment else 0.05)
+            time.sleep(0.002 if moment else 0.05)
         return False, True
 
     def _check(self, home: pathlib.Path, text: str, saved: list[int]) -> None:

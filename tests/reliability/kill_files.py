@@ -4,10 +4,11 @@ import hashlib
 import json
 import pathlib
 import re
+import zipfile
 
 import numpy as np
 
-from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
+from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint, array_sha256
 
 Found = dict[str, str]  # what is there, by a name of it: its SHA-256, or its content
 _CLOCK = ("images_per_second", "eta_seconds", "seconds", "time")  # of a record, what another run has otherwise
@@ -24,7 +25,8 @@ def records(path: pathlib.Path, key: str = "step") -> Found:
 
 def content(folder: pathlib.Path, *patterns: str) -> Found:
     """The SHA-256 of the files in a folder. A report's date is left out: a case may run past midnight."""
-    paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if not path.name.startswith("."))
+    found = [path for pattern in patterns for path in folder.glob(pattern)]
+    paths = sorted(path for path in found if path.is_file() and not path.name.startswith("."))
     dated = re.compile(rb"Made on \d{4}-\d\d-\d\d")
     return {path.name: hashlib.sha256(dated.sub(b"", path.read_bytes())).hexdigest() for path in paths}
 
@@ -32,14 +34,13 @@ def content(folder: pathlib.Path, *patterns: str) -> Found:
 def features(folder: pathlib.Path) -> Found:
     """The names and values of the arrays of .npz files, whose metadata are another run's."""
     found = {}
-    for path in folder.glob("*.npz"):
-        with np.load(path, allow_pickle=False) as arrays:
-            found |= {f"{path.name} {name}": _sha256(arrays[name]) for name in arrays if name != "metadata"}
+    for path in folder.glob("[!.]*.npz"):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found |= {f"{path.name} {name}": array_sha256(arrays[name]) for name in arrays if name != "metadata"}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            found[path.name] = f"{type(error).__name__}: {error}"
     return found
-
-
-def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def steps(run: pathlib.Path) -> list[int]:

@@ -61,7 +61,7 @@ class Scene:
 
     Attributes:
       name: what is killed, for the table.
-      moments: those that a kill waits for; one more is any time up to that of a run left alone.
+      moments: those that a kill waits for, in the order in which they come; one more is any time.
     """
 
     def __init__(self, name: str, folder: pathlib.Path, module: str, *arguments: str, source: "Scene | None" = None):
@@ -81,8 +81,9 @@ class Scene:
         """What it leaves when nobody kills it, and the seconds that it takes; it runs only once."""
         with self._lock:
             if self._alone is None:
-                home, log, start = self.home_alone, self.home_alone / "log", time.monotonic()
+                home, log = self.home_alone, self.home_alone / "log"
                 self.prepare(home)
+                start = time.monotonic()
                 processes = self.start(home, log)
                 for process in processes:
                     process.wait(300)

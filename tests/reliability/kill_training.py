@@ -35,12 +35,12 @@ class Training(Scene):
             self.moments = [Moment("compiles", _announced, 2), Moment("writes a program", _new_program, 0.02)]
         else:
             self.moments = [
+                Moment("compiles", _announced, 0.7),
+                Moment("a step", lambda home, text, since: "\nstep " in text, 1),
                 Moment("a save", lambda home, text, since: newer(home, "run/checkpoints/*orbax*tmp*", since), 0.03),
                 Moment("a deletion", lambda home, text, since: newer(home, "run/checkpoints/.trash/*", since), 0),
-                Moment("a step", lambda home, text, since: "\nstep " in text, 1.5),
                 Moment("a measure", lambda home, text, since: "kNN" in text, 0.4),
                 Moment("the last step", lambda home, text, since: "epoch 6.0/6" in text, 0.2),
-                Moment("compiles", _announced, 0.7),
             ]
 
     def environment(self, home: pathlib.Path) -> dict[str, str]:
