@@ -10,7 +10,7 @@ from reliability.kill_files import Found
 from reliability.kill_scenes import Moment, Scene
 from reliability.outcomes import Outcome
 
-_TIMEOUT = 240  # seconds of one start, which takes some
+_TIMEOUT = 600  # seconds of one start, which takes some on an idle machine
 _LATEST = 0.6  # of the time of the run left alone, which compiles as well: later ones would come after the end
 _ANY_TIME = Moment("any time", lambda *_: True, 0)
 WENT_ON = "the same command went on, to the bits of the run left alone"

@@ -11,16 +11,22 @@ import numpy as np
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint, array_sha256
 
 Found = dict[str, str]  # what is there, by a name of it: its SHA-256, or its content
-_CLOCK = ("images_per_second", "eta_seconds", "seconds", "time")  # of a record, what another run has otherwise
+# of a record, what another run has otherwise: what a clock has measured, and the sum of all of it
+_OWN = ("images_per_second", "eta_seconds", "seconds", "sha256", "records")
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}")  # a file, or a folder, that `files.atomic_write` had not finished
 
 
-def records(path: pathlib.Path, key: str = "step") -> Found:
-    """The whole lines of a file of JSON lines, without what a clock has measured."""
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    parsed = [json.loads(line) for line in lines]
-    kept = [{name: value for name, value in record.items() if name not in _CLOCK} for record in parsed]
-    return {f"{path.name}: {record[key]}": json.dumps(record, sort_keys=True) for record in kept}
+def records(path: pathlib.Path) -> Found:
+    """The whole lines of a file of JSON lines, by their steps, without what another run has otherwise."""
+    found = {}
+    for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else [], start=1):
+        try:
+            kept = {name: value for name, value in json.loads(line).items() if name not in _OWN}
+            name = f"{path.name}: {kept['step']}"
+            found[f"{name} again" if name in found else name] = json.dumps(kept, sort_keys=True)
+        except (ValueError, KeyError, AttributeError) as error:
+            found[f"{path.name}: line {number}"] = f"{type(error).__name__}: {error}"
+    return found
 
 
 def content(folder: pathlib.Path, *patterns: str) -> Found:
@@ -62,7 +68,8 @@ def trained(run: pathlib.Path, every: int) -> Found:
     """The scheduled checkpoints of a run, and its lines up to the newest checkpoint: later ones are done again."""
     saved = steps(run)
     lines = records(run / "metrics.jsonl")
-    upto = {name: line for name, line in lines.items() if saved and json.loads(line)["step"] <= saved[-1]}
+    later = {f"metrics.jsonl: {step}" for step in range(saved[-1] + 1 if saved else 0, 1000)}
+    upto = {name: line for name, line in lines.items() if name not in later}
     return upto | {f"checkpoint {step}": checkpoint(run, step) for step in saved if step % every == 0}
 
 

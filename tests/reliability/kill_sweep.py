@@ -1,8 +1,9 @@
-"""A sweep that is killed: with its child, its child alone, or alone, whose child then goes on."""
+"""A sweep that is killed: with its child, its child alone, or without its child, which then goes on."""
 
 import contextlib
 import json
 import pathlib
+import random
 import subprocess
 
 from reliability import kill_files
@@ -11,7 +12,8 @@ from reliability.kill_files import Found
 from reliability.kill_scenes import KEYS, SEED, Moment, Scene, evaluated, kill_group, newer
 from reliability.kill_training import Training
 
-WHO = _WITH_CHILD, _CHILD, _ALONE = ("a sweep with its child", "a sweep's child", "a sweep without its child")
+_CHILD, _ALONE = "its child alone", "without its child, which goes on"
+_WHO = ("with its child", _CHILD, _ALONE)
 _RUN = f"sweep/*/seed{SEED}"
 
 _EXPERIMENT = """
@@ -26,25 +28,26 @@ def get_experiment():
 class Sweep(Scene):
     """sidae_jax.sweep of one training and its evaluation: those of the other scenes, whose results it must have."""
 
-    def __init__(self, folder: pathlib.Path, who: str, training: Training, evaluation: Scene):
-        """who: one of WHO."""
+    def __init__(self, name: str, folder: pathlib.Path, training: Training, evaluation: Scene):
         configs = folder / "configs"
         (configs / "experiments").mkdir(parents=True, exist_ok=True)
-        for name in ("digits.py", "linear_eval.py"):
-            (configs / name).write_text((ROOT / "configs" / name).read_text())
+        for config in ("digits.py", "linear_eval.py"):
+            (configs / config).write_text((ROOT / "configs" / config).read_text())
         experiment = configs / "experiments" / "killed.py"
         experiment.write_text(_EXPERIMENT.format(keys=KEYS))
         of_one_seed = (f"--seeds={SEED + 1}", f"--only=seed{SEED}$")  # pictures, which take long, are of seed 0
         arguments = (f"--experiment={experiment}", "--workdir={home}/sweep", *of_one_seed)
-        super().__init__(who, folder, "sidae_jax.sweep", *arguments)
+        super().__init__(name, folder, "sidae_jax.sweep", *arguments)
         self._training, self._evaluation = training, evaluation
         self.moments = [
-            Moment("a child", lambda home, text, since: text.startswith("$"), 5),
+            Moment("a child", lambda home, text, since: text.startswith("$"), 4),
             Moment("trains", lambda home, text, since: "\nstep " in text, 1.5),
             Moment("a save", lambda home, text, since: newer(home, f"{_RUN}/checkpoints/*orbax*tmp*", since), 0.03),
             Moment("evaluates", lambda home, text, since: "linear_eval" in text, 4),
         ]
+        self._who: dict[pathlib.Path, list[str]] = {}  # of the next kills
         self._read: dict[pathlib.Path, int] = {}  # how long the log of a run's children was at the start
+        self._killed: dict[pathlib.Path, str] = {}  # who, at the last kill
         self._left: dict[pathlib.Path, list[int]] = {}  # children whose sweep was killed
 
     def alone(self) -> tuple[Found, float]:
@@ -56,21 +59,27 @@ class Sweep(Scene):
         return super().start(home, log)
 
     def text(self, home: pathlib.Path, log: pathlib.Path) -> str:
+        """What the children of this start have printed, or the sweep itself before it has one."""
         for path in home.glob(f"{_RUN}/log.txt"):
-            return path.read_bytes()[self._read[home] :].decode()
-        return ""
+            _, command, rest = path.read_bytes()[self._read[home] :].decode().partition("$ ")
+            if command:
+                return command + rest
+        return super().text(home, log)
 
     def kill(self, processes: list[subprocess.Popen], home: pathlib.Path) -> None:
         (sweep,) = processes
-        children = _children(sweep.pid)
-        if self.name != _CHILD or not children:
+        if not self._who.get(home):
+            self._who[home] = random.Random(str(home.name)).sample(_WHO, len(_WHO))
+        who, children = self._who[home].pop(), _children(sweep.pid)
+        self._killed[home] = who
+        if who != _CHILD or not children:
             super().kill(processes, home)
-        if self.name == _ALONE:
+        if who == _ALONE:
             self._left.setdefault(home, []).extend(children)
             return
         for child in children:
             kill_group(child)
-        sweep.wait(120)  # after its child's end
+        sweep.wait(120)  # it ends after its child
 
     def found(self, home: pathlib.Path) -> Found:
         for run in home.glob(_RUN):
@@ -84,9 +93,11 @@ class Sweep(Scene):
         return kill_files.ended(run)
 
     def landed(self, home: pathlib.Path, text: str, new: set[str], before: Found) -> str:
-        if not text.startswith("$"):
-            return "while it starts"
-        return f"while it {'evaluates' if 'sidae_jax.linear_eval' in text else 'trains'}"
+        if text.startswith("$"):
+            when = "evaluates" if "sidae_jax.linear_eval" in text else "trains"
+        else:
+            when = "waits for the child of a killed one" if "waiting for the process" in text else "starts"
+        return f"{self._killed[home]}, while it {when}"
 
     def end(self, home: pathlib.Path) -> None:
         for child in self._left.pop(home, []):
