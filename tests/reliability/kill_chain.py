@@ -1,5 +1,6 @@
 """Kills one after another in one folder, each followed by the same command, and the comparison at the end."""
 
+import itertools
 import pathlib
 import random
 import shutil
@@ -7,10 +8,9 @@ import time
 
 from reliability import kill_files
 from reliability.kill_files import Found
-from reliability.kill_scenes import Moment, Scene
+from reliability.kill_scenes import TIMEOUT, Moment, Scene
 from reliability.outcomes import Outcome
 
-_TIMEOUT = 600  # seconds of one start, which takes some on an idle machine
 _LATEST = 0.6  # of the time of the run left alone, which compiles as well: later ones would come after the end
 _ANY_TIME = Moment("any time", lambda *_: True, 0)
 WENT_ON = "the same command went on, to the bits of the run left alone"
@@ -34,11 +34,15 @@ class Chain:
     def run(self) -> list[Outcome]:
         """Returns an outcome for each kill; all of a folder's are not ok if something in it is not."""
         outcomes: list[Outcome] = []
+        number = itertools.count()
         try:
             self.scene.alone()
             while len(outcomes) < self.kills:
-                home = self.scene.folder / f"chain {self.seed} {len(outcomes)}".replace(" ", "-").replace(",", "")
-                outcomes += self._in_folder(home, self.kills - len(outcomes))
+                home = self.scene.folder / f"chain {self.seed} {next(number)}".replace(" ", "-").replace(",", "")
+                new = self._in_folder(home, self.kills - len(outcomes))
+                if not new:  # the moment did not come, in a whole run
+                    self._moments[len(outcomes)] = _ANY_TIME
+                outcomes += new
         except Exception as error:
             self._history.append(f"{type(error).__name__}: {error}")
             missing = [Outcome(self.scene.name, "the test itself failed", False, self._detail())]
@@ -85,7 +89,7 @@ class Chain:
     def _killed(self, processes, home: pathlib.Path, log: pathlib.Path, moment, since: float) -> tuple[bool, bool]:
         """Returns whether it was killed in its moment, and whether it ended in time."""
         while any(process.poll() is None for process in processes):
-            if time.time() > since + _TIMEOUT:
+            if time.time() > since + TIMEOUT:
                 self.scene.kill(processes, home)
                 return False, False
             if moment and moment.reached(home, self.scene.text(home, log), since):
@@ -112,7 +116,7 @@ class Chain:
 
     def _at_end(self, home: pathlib.Path, codes: list[int], timely: bool) -> None:
         if not timely:
-            self._problems.append(f"it had not ended after {_TIMEOUT} s")
+            self._problems.append(f"it had not ended after {TIMEOUT} s")
         elif any(codes):
             self._problems.append(f"it ended with exit codes {codes}")
         else:
