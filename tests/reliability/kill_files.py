@@ -1,7 +1,9 @@
 """What a program has left in its folders: everything that counts as said to be there, and what a kill cut short."""
 
+import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import re
 import zipfile
@@ -84,11 +86,10 @@ def ended(run: pathlib.Path) -> Found:
 def unfinished(folder: pathlib.Path) -> set[tuple[str, int]]:
     """What is being written in a folder: temporary files, and folders of checkpoints; with their numbers."""
     found = set()
-    for path in folder.rglob("*"):
-        relative = str(path.relative_to(folder))
-        if "orbax-checkpoint-tmp" in path.name or _TEMPORARY.fullmatch(path.name) or path.parent.name == ".trash":
-            try:
-                found.add((relative, path.stat().st_ino))
-            except FileNotFoundError:
-                continue
+    for parent, folders, files in os.walk(folder):  # which passes over what is removed meanwhile, unlike rglob
+        for name in (*folders, *files):
+            path = pathlib.Path(parent, name)
+            if "orbax-checkpoint-tmp" in name or _TEMPORARY.fullmatch(name) or path.parent.name == ".trash":
+                with contextlib.suppress(FileNotFoundError):
+                    found.add((str(path.relative_to(folder)), path.stat().st_ino))
     return found

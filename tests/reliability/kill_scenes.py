@@ -44,10 +44,8 @@ class Moment:
 
 def newer(folder: pathlib.Path, pattern: str, since: float) -> bool:
     """Whether a file or folder was made, changed or renamed since then."""
-    for path in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ctime > since:
-                return True
+    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        return any(path.stat().st_ctime > since for path in folder.glob(pattern))
     return False
 
 
