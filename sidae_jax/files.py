@@ -2,15 +2,20 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import os
 import pathlib
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import IO, Any
 
 from sidae_jax.errors import UserError, nearest
+
+_ABANDONED = 60.0  # seconds: a file that is being written is locked at once, where the file system has locks
 
 
 def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--workdir") -> pathlib.Path:
@@ -64,12 +69,15 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """Opens a binary file that appears at `path` whole when the block ends, or not at all if it raises.
 
     Renamed into place without fsync, a file can be empty after a power cut: the name may reach the disk before the
-    content does.
+    content does. What a writer of `path` left that was killed is removed: it may be as large as the file itself.
     """
+    _remove_abandoned(path)
     # not the process id alone: processes in several containers may share it, and the folder
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -83,6 +91,15 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
             os.fsync(handle)  # brings the folder's names to the disk
     finally:
         os.close(handle)
+
+
+def _remove_abandoned(path: pathlib.Path) -> None:
+    """Removes the temporary files of `path` that no process holds any more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}"):
+        with contextlib.suppress(OSError), open_regular(left) as file:  # held by its writer, or gone
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() > os.fstat(file.fileno()).st_mtime + _ABANDONED:
+                left.unlink()
 
 
 def open_regular(path: str | os.PathLike) -> IO[Any]:

@@ -1,6 +1,8 @@
 """Small files are whole or not there: on the disk before their names are, by the calls that are made."""
 
+import fcntl
 import os
+import time
 
 import pytest
 
@@ -51,3 +53,19 @@ def test_two_writers_with_one_process_id_do_not_meet(tmp_path, monkeypatch):
         assert path.read_bytes() == b"2"
     assert path.read_bytes() == b"first whole"
     assert [found.name for found in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path):
+    """It may be as large as the file, and a run may be killed many times."""
+    path, long_ago = tmp_path / "a[1].npy", time.time() - 100
+    abandoned, held, new, other = (
+        tmp_path / f".{name}.{number:016x}" for number, name in enumerate(["a[1].npy"] * 3 + ["b.npy"])
+    )
+    for left in (abandoned, held, new, other):
+        left.write_bytes(b"half")
+        os.utime(left, None if left == new else (long_ago, long_ago))
+    with held.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        files.write_text(path, "whole")
+    assert {found.name for found in tmp_path.iterdir()} == {path.name, held.name, new.name, other.name}
+    assert path.read_text() == "whole"

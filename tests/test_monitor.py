@@ -178,6 +178,27 @@ def test_the_best_checkpoint_is_kept_and_found_by_name(tmp_path, capsys, monkeyp
     assert (sidae_jax.load(tmp_path, "best").arrays()["params.encoder.backbone.stem.kernel"] != 0).any()
 
 
+def test_what_a_kill_after_the_last_save_did_not_delete_goes_at_the_next_start(tmp_path, monkeypatch):
+    settle = checkpoint.Checkpoints.settle
+
+    def killed(self):
+        if self.steps()[-1:] == [16]:
+            raise RuntimeError("killed")
+        settle(self)
+
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": float(state.step) / 20, "rankme": 2.0})
+    monkeypatch.setattr(checkpoint.Checkpoints, "settle", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings(), str(tmp_path))
+    assert steps(tmp_path) == [14, 16]
+    monkeypatch.setattr(checkpoint.Checkpoints, "settle", settle)
+    trash = tmp_path / "checkpoints" / ".trash"
+    (trash / "12").mkdir(parents=True)  # cut short, too
+    train(settings(), str(tmp_path))
+    assert steps(tmp_path) == [16]
+    assert not trash.exists()
+
+
 def knn_protocol() -> ConfigDict:
     made = protocol("knn")
     made.knn.k = 5

@@ -50,6 +50,7 @@ def train(
             while segment := next_segment([seed for seed in run.seeds if not seed.ended], run.total_steps):
                 trained |= _train_segment(run, segment, signals)
         for seed in run.seeds:
+            seed.checkpoints.settle()  # a kill may have come between the last save and the deletions after it
             seed.close_loggers(finished=True)
         _print_summaries(run, trained)
         if diverged := [seed.diverged for seed in run.seeds if seed.diverged]:
