@@ -17,6 +17,7 @@ from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettin
 T = TypeVar("T")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
+PEER_TIMEOUT = 100
 INPUTS = ("auto", "resident", "stream", "decode")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
@@ -30,6 +31,7 @@ FREE_KEYS = (
     "input",
     "num_seeds",
     "native",
+    "peer_timeout",
 )
 # Where the images lie. It may change too, since those of a run are compared by their SHA-256.
 PLACE_KEYS = ("data_dir", "images")
@@ -72,6 +74,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "init_from": placeholder(str),
             "native": "auto",
             "store_size": placeholder(int),
+            "peer_timeout": PEER_TIMEOUT,
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -161,6 +164,7 @@ def validate(config: ConfigDict) -> None:
     check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
     _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
+    check(config, "peer_timeout", 5 <= config.peer_timeout <= 86400, "from 5 to 86400 seconds, such as 100")
     several_seeds_can = config.input in ("auto", "resident") or config.num_seeds == 1
     check(config, "input", several_seeds_can, "auto or resident when num_seeds is above 1")
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")

@@ -81,6 +81,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "init_from": ("a run, or a file of sidae_jax.export, whose backbone this one starts from", "a path, or None"),
     "native": ("oneDNN's convolutions on CPUs; auto: on if sidae_jax_native is installed", _one_of(settings.NATIVE)),
     "store_size": ("side of the images that views are cropped from, in pixels; None: size", "size to 1024, or None"),
+    "peer_timeout": ("seconds after which a process of several that does not answer ends the others", "5 to 86400"),
     "backbone": ("the network that gives the features", _one_of(BACKBONES)),
     "stem": ("the first layers: 7x7/2 convolution and max pool (imagenet), or 3x3/1 (cifar)", _one_of(settings.STEMS)),
     "size": ("side of the views, in pixels", _one_of(settings.SIZES)),
