@@ -4,6 +4,6 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-from reliability import peers
+from reliability import peers, wrong_input
 
-PARTS = {"peers": peers}
+PARTS = {"peers": peers, "wrong_input": wrong_input}
