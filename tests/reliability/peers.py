@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from reliability.outcomes import Outcome
-from reliability.peers_changes import DEVICES, LOSSES_DIFFER, PROCESSES, changed
+from reliability.peers_changes import DEVICES, DEVICES_IN_CI, LOSSES_DIFFER, PROCESSES, changed
 from reliability.peers_launch import TOTAL, Link, Processes, link_is_possible, linked, sha256
 
 PEER_TIMEOUT = 10
@@ -32,7 +32,7 @@ the run left alone.
 Then runs that are stopped by SIGTERM and go on with other numbers of processes (2, 1, 2) and devices (8, 4, 2, 1, 8, of
 CPUs): the checkpoint has the same bits on the devices, of whatever number, and {LOSSES_DIFFER}.
 """
-IN_CI, IN_FULL = 9, 60
+IN_CI, IN_FULL = 7, 60
 _CHAINS_IN_FULL, _CHANGES_IN_FULL = 12, (3, 6)  # of devices, of processes
 
 
@@ -43,7 +43,10 @@ def run(count: int, seed: int, folder: pathlib.Path) -> Iterator[Outcome]:
     devices, processes = _CHANGES_IN_FULL if full else (1, 1)
     plan: list[Callable[[], list[Outcome]]] = [
         *(functools.partial(_faults, folder, alone, f"{seed}, {i}") for i in range(_CHAINS_IN_FULL if full else 1)),
-        *(functools.partial(changed, folder / f"devices{i}", DEVICES, f"{seed}, {i}") for i in range(devices)),
+        *(
+            functools.partial(changed, folder / f"devices{i}", DEVICES if full else DEVICES_IN_CI, f"{seed}, {i}")
+            for i in range(devices)
+        ),
         *(functools.partial(changed, folder / f"processes{i}", PROCESSES, f"{seed}, {i}") for i in range(processes)),
     ]
     with ThreadPoolExecutor(2) as pool:
