@@ -17,6 +17,7 @@ from sidae_jax.settings import FOLDER, ON_DAMAGE, BackboneSettings, FolderSettin
 T = TypeVar("T")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
+PEER_TIMEOUT = 100
 INPUTS = ("auto", "resident", "stream", "decode")
 # A run may be continued with other values of these keys. Only num_seeds and native affect the result, by rounding,
 # since they compile a different program.
@@ -30,6 +31,7 @@ FREE_KEYS = (
     "input",
     "num_seeds",
     "native",
+    "peer_timeout",
 )
 # Where the images lie. It may change too, since those of a run are compared by their SHA-256.
 PLACE_KEYS = ("data_dir", "images")
@@ -72,6 +74,7 @@ def pretraining(method: str, dataset: str, **changes: Any) -> ConfigDict:
             "init_from": placeholder(str),
             "native": "auto",
             "store_size": placeholder(int),
+            "peer_timeout": PEER_TIMEOUT,
             **dataclasses.asdict(BackboneSettings()),
             **settings.method_keys(method),
             **own,
@@ -131,6 +134,8 @@ def validate(config: ConfigDict) -> None:
         )
     method = one_of("method", config.get("method", "sidae"), settings.METHOD_SETTINGS)
     dataset = config.get("dataset", "")
+    if not isinstance(dataset, str):
+        raise UserError(f"config.dataset={dataset!r:.80} is no name of a data set: give a text, such as cifar10")
     example = "folder" if dataset == FOLDER else "cifar10"
     if dataset != FOLDER and "images" in config:
         raise UserError(
@@ -153,14 +158,16 @@ def validate(config: ConfigDict) -> None:
     for name in names_in(config.loggers):
         one_of("loggers", name, LOGGERS)
         require_installed(name)
-    for key in ("epochs", "checkpoint_every", "log_every", "width", "num_seeds", "accumulate"):
-        check(config, key, config[key] >= 1, "at least 1")
+    for key in ("epochs", "checkpoint_every", "log_every", "num_seeds", "accumulate"):
+        check(config, key, 1 <= config[key] < 2**31, "at least 1 and below 2147483648")
+    check(config, "width", 1 <= config.width <= 4096, "from 1 to 4096")
     if config.monitor_every is not None:
         check(config, "monitor_every", config.monitor_every >= 0, "at least 1, or 0 to measure nothing")
     monitoring.stop_rule(config)
-    check(config, "batch_size", config.batch_size >= 2, "at least 2, BatchNorm needs two images")
+    check(config, "batch_size", 2 <= config.batch_size < 2**31, "at least 2, BatchNorm needs two images")
     _validate_parts(config)
     check(config, "seed", config.seed >= 0 and config.seed + config.num_seeds <= 2**32, "between 0 and 4294967295")
+    check(config, "peer_timeout", 5 <= config.peer_timeout <= 86400, "from 5 to 86400 seconds, such as 100")
     several_seeds_can = config.input in ("auto", "resident") or config.num_seeds == 1
     check(config, "input", several_seeds_can, "auto or resident when num_seeds is above 1")
     check(config, "lr", 0 < config.lr < float("inf"), "above 0")
@@ -171,14 +178,14 @@ def validate(config: ConfigDict) -> None:
     if method in ("sidae", "simsiam"):
         bottleneck = config.d_hid >= 4 and config.d_hid % 4 == 0
         check(config, "d_hid", bottleneck, "a multiple of 4, the predictor's bottleneck")
-    elif "d_hid" in config:
-        check(config, "d_hid", config.d_hid >= 1, "at least 1")
+    if "d_hid" in config:
+        check(config, "d_hid", 1 <= config.d_hid <= 2**20, "from 1 to 1048576")
     if "beta" in config:
         check(config, "beta", 0 <= config.beta < float("inf"), "at least 0, such as 0.1")
     if "temperature" in config:
         check(config, "temperature", 0 < config.temperature < float("inf"), "above 0, such as 0.1")
     if "num_classes" in config:
-        check(config, "num_classes", config.num_classes >= 2, "the number of the data set's classes")
+        check(config, "num_classes", 2 <= config.num_classes <= 2**20, "the number of the data set's classes")
     if "w" in config:
         check(config, "w", 0 <= config.w <= 1, "in [0, 1]: 0 is SimSiam, 1 the denoising autoencoder")
     if "target" in config:
@@ -208,7 +215,8 @@ def _validate_views(config: ConfigDict) -> None:
         elif name == "hue":
             check(config, key, 0 <= value <= 0.5, "in [0, 0.5] turns")
         else:
-            check(config, key, 0 <= value < float("inf"), "at least 0")
+            check(config, key, 0 <= value <= 1000, "from 0 to 1000")
+    check(config, "views.blur_sigma", config.views.blur_sigma[1] <= 1000, "at most 1000 pixels")
     check(config, "views.crop_scale", config.views.crop_scale[1] <= 1, "at most 1, the whole image")
     low, high = config.views.crop_ratio
     check(config, "views.crop_ratio", low <= 1 <= high, "a range that holds 1, the images being square")
@@ -231,15 +239,34 @@ def check(config: ConfigDict, key: str, good: bool, wanted: str) -> None:
 
 def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) -> None:
     """Raises UserError if a key is in only one of the two configs, naming it and an example of a config for `what`."""
-    found = flat(config).keys()
-    for key in sorted(found ^ flat(wanted).keys()):
+    found, types = flat(config), _types(wanted)
+    for key in sorted(found.keys() ^ types.keys()):
         problem = "is not a key of" if key in found else "is missing for"
         raise UserError(f"config.{key} {problem} {what}: give a config such as --config={example}")
+    for key, value in found.items():  # a config of the user's own may have been made with any types
+        kinds, may_be_none = types[key]
+        of_type = isinstance(value, kinds) and (kinds == (bool,) or not isinstance(value, bool))
+        numbers = not isinstance(value, tuple) or all(type(each) in (int, float) for each in value)
+        if not ((of_type and numbers) or (value is None and may_be_none)):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise UserError(f"config.{key}={value!r:.80} is a {type(value).__name__}: give {names}")
 
 
-def one_of(key: str, value: str | None, names: Collection[str]) -> str:
+def _types(config: ConfigDict, prefix: str = "") -> dict[str, tuple[tuple[type, ...], bool]]:
+    """Returns the types that the values of a config may have by their full keys, and whether they may be None."""
+    types: dict[str, tuple[tuple[type, ...], bool]] = {}
+    for key in config:
+        if isinstance(config[key], ConfigDict):
+            types |= _types(config[key], f"{prefix}{key}.")
+        else:
+            kind = config.get_type(key)
+            types[prefix + key] = (int, float) if kind is float else (kind,), config[key] is None
+    return types
+
+
+def one_of(key: str, value: Any, names: Collection[str]) -> str:
     """Returns `value`, or raises UserError listing `names` and suggesting the nearest of them."""
-    if value is not None and value in names:
+    if isinstance(value, str) and value in names:
         return value
     near = nearest(str(value), names)
     hint = f"; did you mean {near}?" if near else ""

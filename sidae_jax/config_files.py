@@ -4,12 +4,13 @@ import inspect
 import os
 import pathlib
 import runpy
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from sidae_jax.errors import UserError, nearest
+from sidae_jax.errors import UserError, nearest, one_line
 from sidae_jax.overrides import override
 
 # In a checkout sidae_jax/configs is a link to the folder at the top; resolved, a sweep's commands have one path by
@@ -44,10 +45,25 @@ def find(flag: str, path: str) -> str:
 def load_function(flag: str, path: str, name: str, example: str) -> Callable[..., Any]:
     """Returns the function `name` of the file given as --flag=path, or raises UserError, naming `example`."""
     file = find(flag, path)
-    if not file.endswith(".py") or name not in (module := runpy.run_path(file)):
+    if not file.endswith(".py") or name not in (module := _run(f"--{flag}={path}", file, lambda: runpy.run_path(file))):
         raise UserError(f"--{flag}={path} defines no {name}: give a file such as {example}")
     function: Callable[..., Any] = module[name]
     return function
+
+
+def _run(given: str, file: str, action: Callable[[], Any]) -> Any:
+    """Returns action(), which runs code of the file. Raises UserError with the line of the file at which it fails."""
+    try:
+        return action()
+    except UserError:
+        raise
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        line = error.lineno if isinstance(error, SyntaxError) else next(iter(reversed(lines)), "unknown")
+        raise UserError(
+            f"{given} cannot be read (line {line}: {type(error).__name__}: {one_line(error)}): mend the file, or give "
+            "another"
+        ) from error
 
 
 def load_config(
@@ -87,7 +103,7 @@ def read_config(path_and_argument: str | None, default: Callable[[], ConfigDict]
     except TypeError as error:
         fix = f"--config={path}" if colon else f"--config={path}:ARGUMENT"
         raise UserError(f"get_config of --config={path_and_argument} has another signature: give {fix}") from error
-    config = get_config(*arguments)
+    config = _run(f"--config={path_and_argument}", find("config", path), lambda: get_config(*arguments))
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"get_config of --config={path_and_argument} returns {config!r:.80}, and a ConfigDict is wanted: change "

@@ -38,7 +38,7 @@ def _one_of(names: Iterable[object]) -> str:
 
 _COUNT = "at least 1"
 _PROBABILITY = "0 to 1"
-_STRENGTH = "at least 0"
+_STRENGTH = "0 to 1000"
 _RANGE = "low, high with 0 < low <= high"
 _TEXT = "a text"
 
@@ -81,13 +81,14 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "init_from": ("a run, or a file of sidae_jax.export, whose backbone this one starts from", "a path, or None"),
     "native": ("oneDNN's convolutions on CPUs; auto: on if sidae_jax_native is installed", _one_of(settings.NATIVE)),
     "store_size": ("side of the images that views are cropped from, in pixels; None: size", "size to 1024, or None"),
+    "peer_timeout": ("seconds after which a process of several that does not answer ends the others", "5 to 86400"),
     "backbone": ("the network that gives the features", _one_of(BACKBONES)),
     "stem": ("the first layers: 7x7/2 convolution and max pool (imagenet), or 3x3/1 (cifar)", _one_of(settings.STEMS)),
     "size": ("side of the views, in pixels", _one_of(settings.SIZES)),
-    "width": ("channels of the backbone's first stage; 64 is the standard", _COUNT),
+    "width": ("channels of the backbone's first stage; 64 is the standard", "1 to 4096"),
     "zero_init_residual": ("start each residual block as its shortcut", "True, False"),
     "precision": ("of products and activations; None: the pre-training's", _one_of(settings.PRECISIONS)),
-    "d_hid": ("dimensions of z", "sidae, simsiam: a multiple of 4"),
+    "d_hid": ("dimensions of z", "1 to 1048576; sidae, simsiam: a multiple of 4"),
     "w": ("weight of the reconstruction: 0 is SimSiam, 1 the denoising autoencoder", "0 to 1"),
     "target": ("what is reconstructed: the image, or each view", _one_of(settings.TARGETS)),
     "beta": ("weight of the KL term", "at least 0"),
@@ -102,7 +103,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "views.hue": ("largest shift of the hue, in turns of the color circle", "0 to 0.5"),
     "views.p_gray": ("probability of grayscale", _PROBABILITY),
     "views.p_blur": ("probability of the Gaussian blur", _PROBABILITY),
-    "views.blur_sigma": ("standard deviation of the blur, in pixels", _RANGE),
+    "views.blur_sigma": ("standard deviation of the blur, in pixels", f"{_RANGE} <= 1000"),
     "views.p_flip": ("probability of the horizontal flip", _PROBABILITY),
     # of evaluations
     "protocol": ("the protocol, chosen by the config", _one_of(PROTOCOLS)),

@@ -8,6 +8,7 @@ that was stopped.
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first: what follows takes a while to import)
 
+import contextlib
 import os
 import pathlib
 import re
@@ -17,7 +18,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from sidae_jax import cli
-from sidae_jax.config import validate
+from sidae_jax.config import PEER_TIMEOUT, validate
 from sidae_jax.errors import UserError
 from sidae_jax.experiments import run_name
 from sidae_jax.runs import ROOT
@@ -48,31 +49,37 @@ def main(load: Callable[[], ConfigDict]) -> None:
         return config, _WORKDIR.value or str(_default_workdir(config))
 
     several = _COORDINATOR.value is not None or _DISTRIBUTED.value
-    if not several:  # reports a mistake before the imports that take seconds
+    try:  # reports a mistake before the imports that take seconds
         config, workdir = load_checked()
+        peer_timeout = config.peer_timeout
+    except UserError:
+        if not several:
+            raise
+        peer_timeout = PEER_TIMEOUT  # joins all the same, so that the mistake ends all processes
 
     if _DETERMINISTIC.value:
         _ask_for_deterministic_kernels()
     import jax
 
-    from sidae_jax import mesh, processes, runtime
+    from sidae_jax import mesh, peers, processes, runtime
     from sidae_jax.training.train import train
 
-    runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if several:  # joined first, so that a mistake in a config ends all processes
-        mesh.check_devices()
-        config, workdir = processes.raise_in_all(load_checked)
-    if not _WORKDIR.value and jax.process_index() == 0:
-        print(f"workdir: {workdir}", flush=True)
-    try:
-        train(config, workdir)
-    except jax.errors.JaxRuntimeError as error:
-        if not _DETERMINISTIC.value or "determinis" not in str(error):
-            raise
-        raise UserError(
-            f"--deterministic: this run has no such program for {jax.devices()[0].device_kind} "
-            f"({str(error).splitlines()[0]}): leave --deterministic out"
-        ) from error
+    runtime.start(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, peer_timeout)
+    with peers.Watch(peer_timeout) if jax.distributed.is_initialized() else contextlib.nullcontext():
+        if several:
+            mesh.check_devices()
+            config, workdir = processes.raise_in_all(load_checked)
+        if not _WORKDIR.value and jax.process_index() == 0:
+            print(f"workdir: {workdir}", flush=True)
+        try:
+            train(config, workdir)
+        except jax.errors.JaxRuntimeError as error:
+            if not _DETERMINISTIC.value or "determinis" not in str(error):
+                raise
+            raise UserError(
+                f"--deterministic: this run has no such program for {jax.devices()[0].device_kind} "
+                f"({str(error).splitlines()[0]}): leave --deterministic out"
+            ) from error
 
 
 def _ask_for_deterministic_kernels() -> None:

@@ -40,7 +40,8 @@ def override(config: ConfigDict, name: str, text: str) -> None:
     parse, wanted = _KINDS[config.get_type(key)]
     try:
         config[key] = parse(text)
-    except (ValueError, SyntaxError, TypeError) as error:
+    # literal_eval has more for texts such as "((((...": its own help lists them
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         raise UserError(
             f"{given} is not {wanted}: give --config.{name}=VALUE with VALUE {wanted}, such as {config[key]}"
         ) from error

@@ -8,6 +8,7 @@ JAX_COMPILATION_CACHE_MAX_SIZE (bytes; it needs the package filelock) JAX keeps 
 import contextlib
 import os
 import pathlib
+from typing import Any
 
 import jax
 
@@ -22,11 +23,13 @@ def start(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    peer_timeout: int | None = None,
 ) -> None:
     """Prepares JAX; call it before the first computation. In a notebook what the session has set before is kept.
 
     With `coordinator` the other two arguments define the processes. With `distributed`, or as one of several tasks of a
-    Slurm step (srun; not the shell of sbatch or salloc), JAX reads them from the cluster.
+    Slurm step (srun; not the shell of sbatch or salloc), JAX reads them from the cluster. `peer_timeout` is that of
+    peers.Watch, which ends a run whose process is lost before JAX does.
 
     Raises:
       UserError: the processes cannot be joined.
@@ -44,6 +47,8 @@ def start(
         jax.config.update("jax_compilation_cache_dir", str(folder))
     # This service would swallow SIGTERM from here to the first step, and make orbax save at steps of its own choice.
     jax.config.update("jax_enable_preemption_service", False)
+    # JAX's own end of such a run is an abort, for when the watch could not: it counts less than it is given
+    heartbeat: dict[str, Any] = {} if peer_timeout is None else {"heartbeat_timeout_seconds": 2 * peer_timeout + 20}
     try:
         if jax.distributed.is_initialized():
             pass  # the session has joined them itself
@@ -51,9 +56,11 @@ def start(
             pass  # nothing to join, and JAX's coordinator sometimes aborts at exit if its only client is itself
         elif coordinator is not None:
             # "deactivate": inside a Slurm or MPI job JAX would take missing values, and the devices, from there
-            jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, cluster_detection_method="deactivate", **heartbeat
+            )
         elif distributed or _slurm_tasks() > 1:
-            jax.distributed.initialize()
+            jax.distributed.initialize(**heartbeat)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"the processes of this run could not be joined ({' '.join(str(error).split())}): check --coordinator, "

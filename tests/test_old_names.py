@@ -27,6 +27,7 @@ def test_runs_and_evaluations_without_newer_keys_had_what_there_was():
         "backbone": "resnet18",
         "accumulate": 1,
         "loggers": None,
+        "peer_timeout": 100,
     }
     assert old_names.modern({"config": run}) == {"config": run | added | of_runs}
     assert old_names.modern(record) == {"labeled_rows_sha256": "ab", "accuracy": 0.5} | added

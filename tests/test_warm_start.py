@@ -14,7 +14,7 @@ from sidae_jax.methods import make_method
 from sidae_jax.overrides import override
 from sidae_jax.runs import checkpoint
 from sidae_jax.runs.checkpoint import Checkpoints
-from sidae_jax.training import step
+from sidae_jax.training import start, step
 from sidae_jax.training.train import train
 from sidae_jax.training.warm_start import WarmStart
 
@@ -105,6 +105,12 @@ def test_what_is_no_run_is_refused(source, init_from, says):
     (source.parent / "encoder.npz").touch()
     with pytest.raises(UserError, match=says):
         started(settings(source.parent / init_from))
+
+
+def test_another_kind_is_refused_before_the_images_are_decoded(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(start.data, "load", lambda *_, **__: pytest.fail("images were decoded"))
+    with pytest.raises(UserError, match=r"width=4, this run has width=8"):
+        train(settings(source, width=8), str(tmp_path / "run"))
 
 
 def test_an_empty_name_does_not_start_a_run_from_nothing():

@@ -67,7 +67,7 @@ def test_another_method_and_other_images_are_refused(run):
 
 def test_free_keys_may_change(run):
     values = {"data_dir": "/elsewhere", "checkpoint_every": 1, "log_every": 1, "input": "stream", "num_seeds": 2}
-    values |= {"native": "off", "loggers": "tensorboard", "monitor_every": 0, "stop_when": "knn:3"}
+    values |= {"native": "off", "loggers": "tensorboard", "monitor_every": 0, "stop_when": "knn:3", "peer_timeout": 7}
     assert set(values) == set(FREE_KEYS)
     for key, value in values.items():
         opened(run, with_value(CONFIG, key, value), "a" * 64)

@@ -9,6 +9,7 @@ from sidae_jax.config import check, check_folder, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import data_set
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
+from sidae_jax.networks.backbones import BACKBONES
 from sidae_jax.settings import METHOD_SETTINGS, NATIVE, PRECISIONS, method_keys
 
 
@@ -76,6 +77,7 @@ def validate(config: ConfigDict) -> None:
 def check_run(config: ConfigDict, pretraining: ConfigDict, only_step: int | str | None) -> None:
     """Raises UserError if a run of this pre-training has nothing that the protocol could evaluate."""
     chosen = data_set.choose(config, pretraining)
+    one_of("the run's config.backbone", pretraining.backbone, BACKBONES)
     if PROTOCOLS[config.protocol].trains:
         return
     if "num_classes" not in method_keys(pretraining.method):

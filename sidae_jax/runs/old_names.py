@@ -18,6 +18,7 @@ _BEFORE = {
         "backbone": "resnet18",
         "accumulate": 1,
         "loggers": None,
+        "peer_timeout": 100,
     },
     # the record of an evaluation
     "labeled_rows_sha256": {"precision": "tensorfloat32"},

@@ -13,6 +13,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.monitoring import stop_rule
 from sidae_jax.networks import conv_onednn
 from sidae_jax.runs.workdir import Workdir, versions
+from sidae_jax.training import warm_start
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
 from sidae_jax.training.step import TrainState
@@ -40,11 +41,11 @@ def open_run(config: ConfigDict, workdir: str, exit_stack: contextlib.ExitStack)
         for each in workdirs
     ]
     initial_states = [run.initial_state(seed.config) for seed in run.seeds]
-    warm_start = _find_warm_start(config, workdirs, initial_states[0])
+    warm = _find_warm_start(config, workdirs, initial_states[0])
     for seed, initial in zip(run.seeds, initial_states, strict=True):
         if jax.process_index() == 0:
-            seed.workdir.write_config(sha256, warm_start.record if warm_start else None)
-        seed.open(initial, warm_start, run.sample_pictures(seed.config))
+            seed.workdir.write_config(sha256, warm.record if warm else None)
+        seed.open(initial, warm, run.sample_pictures(seed.config))
     return run
 
 
@@ -53,9 +54,9 @@ def _find_warm_start(config: ConfigDict, workdirs: Sequence[Workdir], initial: T
     if config.init_from is None:
         return None
     before = next((each.init_from for each in workdirs if each.init_from is not None), None)
-    warm_start = processes.raise_in_all(lambda: WarmStart(config, initial, before))
-    processes.check_agreement({"the sha256 of config.init_from": warm_start.record["sha256"]})
-    return warm_start
+    found = processes.raise_in_all(lambda: WarmStart(config, initial, before))
+    processes.check_agreement({"the sha256 of config.init_from": found.record["sha256"]})
+    return found
 
 
 def _with_native_chosen(config: ConfigDict) -> ConfigDict:
@@ -89,6 +90,8 @@ def _open_files(
             )
         configs = {exit_stack.enter_context(files.opened(folder / f"seed{c.seed}")): c for c in single_seeds(config)}
     workdirs = [exit_stack.enter_context(Workdir(f, c, lock=lock)) for f, c in configs.items()]
+    if config.init_from is not None and all(each.init_from is None for each in workdirs):
+        warm_start.check(config)
     devices = mesh.data_mesh(config.batch_size, config.accumulate)
     images = data.load(
         config.dataset,
@@ -121,6 +124,12 @@ def _check_images(config: ConfigDict, images: data.Images) -> None:
         raise UserError(
             f"config.train_split={config.train_split} of {config.dataset} has images without labels, which supervised "
             f"needs: give {way_out}"
+        )
+    steps = config.epochs * (len(images.images) // config.batch_size)
+    if steps >= 2**31:
+        raise UserError(
+            f"config.epochs={config.epochs} is {steps} steps, too many to count: give --config.epochs=VALUE with VALUE "
+            f"at most {config.epochs * 2**31 // (steps + config.epochs)}"
         )
     rule = stop_rule(config)
     if rule and rule.measure == "knn" and images.labels.max() < 0:

@@ -66,7 +66,7 @@ class WarmStart:
             return self._of_file(self.record["file"])
         step = self.record["step"]
         with Checkpoints(self.record["run"], read_only=True) as checkpoints:
-            self._check_kind(checkpoints.metadata(step)["config"])
+            _check_kind(self._config, checkpoints.metadata(step)["config"])
             return checkpoints.restore(step, self._like, _UNDER)
 
     def _of_file(self, path: str) -> Arrays:
@@ -80,7 +80,7 @@ class WarmStart:
         _, blocks = architecture.torchvision
         found, metadata = weights_file.read(path, given)
         if metadata:
-            self._check_kind(_kind_of(metadata))
+            _check_kind(self._config, _kind_of(metadata))
         within = "backbone."
         wanted = torch_names.to_torch(self._like, blocks)
         if not any(name.startswith(within) for name in found):  # the encoder alone, with or without torchvision's fc
@@ -95,14 +95,23 @@ class WarmStart:
             )
         return torch_names.backbone_from_torch(found, self._like, blocks)
 
-    def _check_kind(self, theirs: dict[str, Any]) -> None:
-        differing = [key for key in _KIND if theirs[key] != self._config[key]]
-        if differing:
-            there, here = (", ".join(f"{key}={of[key]}" for key in differing) for of in (theirs, self._config))
-            raise UserError(
-                f"config.init_from={self._config.init_from} holds an encoder with {there}, this run has {here}: give "
-                f"{' '.join(f'--config.{key}={theirs[key]}' for key in differing)}, or another --config.init_from"
-            )
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError if config.init_from names no run, or one of another kind: before the images are decoded."""
+    record = _locate(config.init_from)
+    if "run" in record:
+        with Checkpoints(record["run"], read_only=True) as checkpoints:
+            _check_kind(config, checkpoints.metadata(record["step"])["config"])
+
+
+def _check_kind(config: ConfigDict, theirs: dict[str, Any]) -> None:
+    differing = [key for key in _KIND if theirs[key] != config[key]]
+    if differing:
+        there, here = (", ".join(f"{key}={of[key]}" for key in differing) for of in (theirs, config))
+        raise UserError(
+            f"config.init_from={config.init_from} holds an encoder with {there}, this run has {here}: give "
+            f"{' '.join(f'--config.{key}={theirs[key]}' for key in differing)}, or another --config.init_from"
+        )
 
 
 def _kind_of(metadata: dict[str, str]) -> dict[str, Any]:

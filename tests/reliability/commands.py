@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiles in less time
@@ -42,11 +42,16 @@ def environment(folder: pathlib.Path, devices: int = 1, **changes: str) -> dict[
     }
 
 
-def start(module: str, *arguments: object, env: Mapping[str, str], log: pathlib.Path) -> subprocess.Popen:
-    """Starts `python -m module` in a session of its own, with its output in the log, and does not wait."""
+def start(
+    module: str, *arguments: object, env: Mapping[str, str], log: pathlib.Path, prefix: Sequence[str] = ()
+) -> subprocess.Popen:
+    """Starts `python -m module` in a session of its own, with its output in the log, and does not wait.
+
+    prefix: a command that starts it, in its own place.
+    """
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [*prefix, sys.executable, "-m", module, *map(str, arguments)],
             cwd=ROOT, env=dict(env), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
