@@ -19,6 +19,7 @@ from absl import logging
 
 from sidae_jax import processes
 from sidae_jax.errors import UserError
+from sidae_jax.runs import orbax_errors
 from sidae_jax.runs.old_names import modern
 
 Arrays = dict[str, np.ndarray]
@@ -54,6 +55,7 @@ class Checkpoints:
             # the step overwrites the state's memory, from which an asynchronous save would still read
             "enable_async_checkpointing": False,
         }
+        orbax_errors.only_raise()
         # Not orbax's read_only, which saves anyway when forced to, and warns that it is set.
         options = {"create": False} if read_only else writing
         self._read_only = read_only
@@ -70,7 +72,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
-        """Saves a checkpoint, and returns when it is whole on the disk."""
+        """Saves a checkpoint, and returns when it is whole on the disk. Raises OSError if the disk cannot take it."""
         assert not self._read_only
         self._last = step
         if not scheduled:
@@ -79,8 +81,9 @@ class Checkpoints:
         metadata = {**metadata, _SCHEDULED: scheduled, _SUMS: sums}
         metadata[_OWN_SUM] = _json_sha256(metadata)
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(metadata))
-        self._manager.save(step, args=items, force=True)
-        self._manager.wait_until_finished()
+        with orbax_errors.disk_errors(self.directory / str(step)):
+            self._manager.save(step, args=items, force=True)
+            self._manager.wait_until_finished()
         self._empty_trash()
 
     def keep(self, step: int) -> None:

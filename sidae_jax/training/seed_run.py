@@ -1,5 +1,6 @@
 """One seed of a run: its state at a step, its lines of metrics and its checkpoints."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 from sidae_jax import processes
 from sidae_jax.config import plain
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
 from sidae_jax.loggers.protocol import LoggedRun
@@ -62,7 +64,8 @@ class SeedRun:
     def __exit__(self, *_) -> None:
         self.close_loggers(finished=False)
         if self._metrics is not None:
-            self._metrics.close()
+            with contextlib.suppress(OSError):  # of a line for which the disk had no room, as was told
+                self._metrics.close()
         self.checkpoints.__exit__()
 
     @property
@@ -172,7 +175,8 @@ class SeedRun:
             return None
         warnings: list[str] = []
         if self._metrics is not None and self._loggers is not None:
-            self._metrics.write(json.dumps(record) + "\n")
+            with naming(self.workdir.folder / "metrics.jsonl"):
+                self._metrics.write(json.dumps(record) + "\n")
             self.workdir.status.step = int(record["step"])
             warnings += self._loggers.log(record)
         self._measured.add(record)

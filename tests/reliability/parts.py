@@ -4,4 +4,8 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-PARTS = {}
+from reliability import disk
+
+PARTS = {
+    "disk": disk,
+}
