@@ -196,7 +196,8 @@ def _slow(case: _Case) -> tuple[str, str]:
     workdir = case.folder / "run"
     ended = case.train(workdir, "--config.checkpoint_every=3", module="tests.reliability.slow_disk")
     told = re.findall(r"^saving step \d+ takes long: .*$", ended.output, re.MULTILINE)
-    case.check(told == [f"saving step {_STEPS} takes long: 1 s so far"], f"the console says {told}")
+    first = f"saving step {_STEPS} takes long: 1 s so far"  # and after two, of a machine that is busy
+    case.check(told[:1] == [first] and len(told) < 4, f"the console says {told}")
     case.check(_sha256(ended) == case.alone.sha256, "other bits")
     return "an fsync that sleeps; a second counts as a minute", "told while it lasts; same bits"
 

@@ -4,8 +4,10 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-from reliability import disk
+from reliability import cost, disk, endurance
 
 PARTS = {
     "disk": disk,
+    "endurance": endurance,
+    "cost": cost,
 }
