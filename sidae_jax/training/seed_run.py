@@ -17,7 +17,7 @@ from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
 from sidae_jax.loggers.protocol import LoggedRun
-from sidae_jax.monitoring import Measured, stop_rule
+from sidae_jax.monitoring import CollapseWatch, Measured, stop_rule
 from sidae_jax.runs import checkpoint, measured
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.sample_pictures import SamplePictures
@@ -53,7 +53,7 @@ class SeedRun:
         self.name = f" of seed {self.config.seed}" if among_others else ""
         self.on_log: Callable[[dict[str, Any]], None] | None = None
         self.diverged: str | None = None
-        self._collapse_reported = False
+        self._collapse = CollapseWatch()
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
@@ -183,8 +183,7 @@ class SeedRun:
         self.workdir.status.ended_early = self.stopped
         if self.on_log is not None:
             self.on_log(dict(record))
-        if record["feature_std"] < 0.1 and not self._collapse_reported:
-            self._collapse_reported = True
+        if self._collapse.add(record["feature_std"]):
             warnings.append(_COLLAPSE.format(**record, seed=self.name, measured=self._last_measures()))
         return _lines(warnings)
 

@@ -4,10 +4,11 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-from reliability import cost, disk, endurance
+from reliability import cost, disk, endurance, numbers
 
 PARTS = {
     "disk": disk,
+    "numbers": numbers,
     "endurance": endurance,
     "cost": cost,
 }
