@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from absl import logging
@@ -53,7 +53,7 @@ def load_or_build(
         sha256 = {}
         for array_name, array in arrays.items():
             with atomic_write(entry.path(f"{array_name}.npy")) as file:
-                np.save(file, array, allow_pickle=False)
+                save_npy(file, array)
                 file.flush()
                 sha256[array_name] = file_sha256(file.name)  # before another process can replace it
         entry.vouch(sha256)
@@ -61,6 +61,13 @@ def load_or_build(
     except (OSError, ValueError) as error:
         entry.warn_not_kept(error)
     return read_only(arrays)
+
+
+def save_npy(file: IO[bytes], array: np.ndarray) -> None:
+    """Writes what np.save does, whose OSError on a full disk does not say why."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 class Entry:
@@ -113,7 +120,7 @@ class Entry:
         """Says that the arrays stay in memory."""
         logging.warning(
             "The arrays %s.* cannot be kept (%s) and will be made again at the next start. "
-            "Make their folder writable; that of data sets is moved by XDG_CACHE_HOME.",
+            "Make room there, or their folder writable; that of data sets is moved by XDG_CACHE_HOME.",
             self.stem,
             error,
         )

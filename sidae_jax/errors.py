@@ -20,6 +20,12 @@ class Diverged(UserError):
     exit_code = 1
 
 
+class DiskTrouble(UserError):
+    """A file cannot be written any more: the disk is full, or has become read-only."""
+
+    exit_code = 1
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the one of `known` that a user who wrote `name` probably meant, or None."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

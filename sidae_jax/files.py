@@ -13,7 +13,18 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from sidae_jax.errors import UserError, nearest
+from sidae_jax.errors import DiskTrouble, UserError, nearest
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WAYS_OUT = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EIO: "see what is wrong with that disk",
+}
 
 _ABANDONED = 60.0  # seconds: a file that is being written is locked at once, where the file system has locks
 
@@ -32,6 +43,8 @@ def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--wor
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in FULL:
+            raise disk_trouble(f"{flag}={path}", error.errno, "start again") from error
         raise UserError(
             f"{flag}={path} cannot be written ({error.strerror}: {error.filename or folder}): "
             f"give a folder of yours, such as {flag}=runs/cifar10"
@@ -64,6 +77,42 @@ def opened(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         raise
 
 
+def disk_errno(text: str) -> int | None:
+    """Returns the error of the disk that a message is about; None if it is about none."""
+    return next((number for number in _WAYS_OUT if os.strerror(number) in text), None)
+
+
+def disk_trouble(place: str | os.PathLike, number: int, then: str) -> DiskTrouble:
+    """Returns the error for an errno of the disk: `place`, why nothing can be written there, what to do, and `then`."""
+    return DiskTrouble(f"{place} cannot be written ({os.strerror(number)}): {_WAYS_OUT[number]} and {then}")
+
+
+@contextlib.contextmanager
+def disk_trouble_told(place: str | os.PathLike, then: str) -> Iterator[None]:
+    """Raises DiskTrouble for an OSError that says that nothing can be written: `place` (reason): what to do, `then`.
+
+    The OSError's own file comes in place of `place`, if it has one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _WAYS_OUT:
+            raise
+        where = place if error.filename is None else os.fsdecode(error.filename)
+        raise disk_trouble(where, error.errno, then) from error
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path, temporary: pathlib.Path | None = None) -> Iterator[None]:
+    """Names the file in an OSError that has no name, as of a write to an open file, or that of the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+
+
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """Opens a binary file that appears at `path` whole when the block ends, or not at all if it raises.
@@ -75,7 +124,7 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
     # not the process id alone: processes in several containers may share it, and the folder
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
+        with naming(path, temporary), temporary.open("xb") as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
@@ -83,7 +132,8 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk may have become read-only
+            temporary.unlink()
         raise
     handle = os.open(path.parent, os.O_RDONLY)
     try:

@@ -20,11 +20,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from sidae_jax.array_cache import Arrays, Entry, Row, file_sha256, read_only
-from sidae_jax.errors import UserError
-from sidae_jax.files import open_here
+from sidae_jax.errors import DiskTrouble, UserError
+from sidae_jax.files import FULL, open_here
 
 _SAFE_EVERY = 5.0  # seconds of work that a kill may lose
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Part(NamedTuple):
@@ -42,8 +41,9 @@ class GrowingEntry:
       done: how many items are finished.
     """
 
-    def __init__(self, entry: Entry, rows: dict[str, Row], journal: IO[bytes]):
+    def __init__(self, entry: Entry, rows: dict[str, Row], num_items: int, journal: IO[bytes]):
         self.done, self._num_rows = 0, 0
+        self._needed = num_items * sum(map(row_bytes, rows.values()))
         self._notes: list[Any] = []
         self._entry, self._rows, self._journal = entry, rows, journal
         self._files: dict[str, IO[bytes]] = {}
@@ -55,13 +55,13 @@ class GrowingEntry:
         """Opens and locks the files, or returns None after another process has finished. Raises OSError."""
         folder, path = entry.stem.parent, entry.path("parts.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
-        growing = cls(entry, rows, open_here(path, "a+b"))
+        growing = cls(entry, rows, num_items, open_here(path, "a+b"))
         try:
             if not _lock(growing._journal, path):
                 growing._close()
                 return None
             growing._open_files()
-            missing = num_items * sum(map(row_bytes, rows.values())) - sum(map(_size, growing._files.values()))
+            missing = growing._needed - sum(map(_size, growing._files.values()))
             if missing > shutil.disk_usage(folder).free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return growing
@@ -111,7 +111,7 @@ class GrowingEntry:
                 file.close()  # which unlocks
 
     def append(self, part: Part) -> None:
-        """Writes a part. Raises UserError if the disk is full."""
+        """Writes a part. Raises DiskTrouble if the disk is full."""
         with self._full_disk():
             for name, file in self._files.items():
                 file.write(np.ascontiguousarray(part.arrays[name], self._rows[name][1]).tobytes())
@@ -163,10 +163,9 @@ class GrowingEntry:
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
-            needed = sum(map(_size, self._files.values()))
-            raise no_room(self._entry, needed, error) from error
+            raise no_room(self._entry, self._needed, error) from error
 
 
 def row_bytes(row: Row) -> int:
@@ -179,12 +178,12 @@ def no_rows(row: Row) -> np.ndarray:
     return np.empty((0, *row[0]), row[1])
 
 
-def no_room(entry: Entry, needed: int, error: OSError) -> UserError:
+def no_room(entry: Entry, needed: int, error: OSError) -> DiskTrouble:
     """Returns the error for an entry of so many bytes that has no room."""
-    return UserError(
-        f"{entry.stem.parent} cannot hold the {needed / 1e9:.1f} GB of {entry.stem.name} ({error.strerror}): make room "
-        "there, or let XDG_CACHE_HOME name a folder on a larger disk; what is finished stays, and the same command "
-        "goes on"
+    return DiskTrouble(
+        f"{entry.stem.parent} cannot hold the {needed / 1e6:,.0f} MB of {entry.stem.name} ({error.strerror}): make "
+        "room there, or let XDG_CACHE_HOME name a folder on a larger disk; what is finished stays, and the same "
+        "command goes on"
     )
 
 

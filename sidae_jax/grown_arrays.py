@@ -33,7 +33,7 @@ def load_or_grow(
       make: make(start) yields the parts from item `start` to the last one, in order.
 
     Raises:
-      UserError: neither the folder nor the memory has room for the arrays.
+      DiskTrouble: neither the folder nor the memory has room for the arrays.
     """
     entry = Entry(folder, name, made_from)
     while (found := entry.read(rows, rows)) is None:

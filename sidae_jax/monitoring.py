@@ -94,6 +94,26 @@ class Measured:
         return f"{measure} has had no better value than {best}, for {since:g} epoch(s)"
 
 
+class CollapseWatch:
+    """Notices that the features have become the same for all images, by feature_std (Chen and He, 2021, 4.1).
+
+    That measure is 1 for features spread evenly over the sphere, and 0 for collapsed ones. Of features spread evenly
+    over k of their d dimensions it is the root of k / d: a healthy VAE, which leaves most of them unused, may have 0.3.
+    """
+
+    BELOW, LINES = 0.2, 3
+
+    def __init__(self) -> None:
+        self._lines, self._told = 0, False
+
+    def add(self, feature_std: float) -> bool:
+        """Takes that of a line of metrics. Returns True once: at the third line in a row with less than 0.2."""
+        self._lines = self._lines + 1 if feature_std < self.BELOW else 0
+        now = self._lines >= self.LINES and not self._told
+        self._told |= now
+        return now
+
+
 def is_measured(record: Record) -> bool:
     """Returns whether a record of metrics has measures of the features."""
     return "rankme" in record

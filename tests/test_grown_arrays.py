@@ -175,7 +175,7 @@ def test_a_disk_without_room_is_told_before_and_on_the_way(tmp_path, monkeypatch
     monkeypatch.setattr(growing_entry.shutil, "disk_usage", lambda _: usage)
     assert_good(*grow(tmp_path))  # little enough for the memory
     monkeypatch.setattr(grown_arrays.os, "sysconf", lambda _: 1)
-    with pytest.raises(UserError, match=r"cannot hold the 0.0 GB of x-\w+ \(No space left on device\): make"):
+    with pytest.raises(UserError, match=r"cannot hold the 0 MB of x-\w+ \(No space left on device\): make"):
         grow(tmp_path)
     usage.free = 10**9
 

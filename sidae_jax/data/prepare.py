@@ -18,7 +18,7 @@ from tensorflow_datasets.core.download import download_manager, resource
 
 from sidae_jax.data import builders, prepared, shuffle
 from sidae_jax.errors import UserError, one_line
-from sidae_jax.files import read_regular
+from sidae_jax.files import FULL, disk_errno, disk_trouble, read_regular
 from sidae_jax.runs.values import printable
 
 _TIMEOUT = 3  # seconds to connect, and again to answer
@@ -191,9 +191,15 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
         said = sys.stderr if builder.url_infos else io.StringIO()
         with contextlib.redirect_stdout(said), shuffle.without_tensorflow():
             builder.download_and_prepare(file_format="array_record", download_config=config)
-    except (download_manager.NonMatchingChecksumError, *_CORRUPT) as error:
-        raise _failed(builder, error, f"delete {_downloads(builder)} and start again") from error
-    except (OSError, tfds.download.DownloadError) as error:  # requests' errors are OSErrors
+    except Exception as error:
+        number = disk_errno(str(error))  # array_record has RuntimeError for it
+        if number is not None and number in FULL:
+            place = f"the data set {builder.name!r} in {builder.data_dir_root}"
+            raise disk_trouble(place, number, "start again, or give another --config.data_dir") from error
+        if isinstance(error, (download_manager.NonMatchingChecksumError, *_CORRUPT)):
+            raise _failed(builder, error, f"delete {_downloads(builder)} and start again") from error
+        if not isinstance(error, OSError | tfds.download.DownloadError):  # requests' errors are OSErrors
+            raise
         if builder.is_prepared():
             return  # another process was first
         network = " and the network" if builder.url_infos else ""

@@ -19,7 +19,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.evaluation import backbone as backbones
 from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
-from sidae_jax.files import open_folder
+from sidae_jax.files import disk_trouble_told, open_folder
 from sidae_jax.networks.precision import in_full, products_in
 from sidae_jax.runs import checkpoint, pretrained
 from sidae_jax.streams import Stream
@@ -65,7 +65,8 @@ def write(config: ConfigDict, workdir: str) -> pathlib.Path:
         class_names=np.array(test.class_names, np.str_),
     )
     path = open_folder(folder, "eval") / picture_file.NAME
-    picture_file.write(path, pictures)
+    with disk_trouble_told(path, "give the same command again"):
+        picture_file.write(path, pictures)
     return path
 
 

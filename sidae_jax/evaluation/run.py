@@ -19,7 +19,7 @@ from sidae_jax.evaluation.config import check_images, check_run
 from sidae_jax.evaluation.data_set import DataSet
 from sidae_jax.evaluation.feature_cache import cached_features
 from sidae_jax.evaluation.protocols import PROTOCOLS, Examples, Measurement, task_title
-from sidae_jax.files import open_folder
+from sidae_jax.files import disk_trouble_told, open_folder
 from sidae_jax.networks import conv_onednn
 from sidae_jax.networks.precision import products_in
 from sidae_jax.runs import checkpoint, pretrained
@@ -42,7 +42,11 @@ def evaluate(config: ConfigDict, workdir: str, only_step: int | str | None = Non
     runtime.require_single_process("linear_eval")
     folder = pretrained.run_folder(workdir)
     onednn = conv_onednn.choose(config.native, mapped=False)
-    with conv_onednn.use(onednn), checkpoint.Checkpoints(folder, read_only=True) as checkpoints:
+    with (
+        disk_trouble_told(folder, "give the same command again: features that were computed stay, and so do results"),
+        conv_onednn.use(onednn),
+        checkpoint.Checkpoints(folder, read_only=True) as checkpoints,
+    ):
         steps = pretrained.evaluated_steps(checkpoints, only_step)
         metadata = {step: checkpoints.metadata(step) for step in steps or checkpoints.steps()[:1]}
         pretraining = next(iter(metadata.values()))

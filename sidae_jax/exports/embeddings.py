@@ -18,6 +18,7 @@ from sidae_jax.data.source import Slice
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation.backbone import Backbone, compute_features, restore_backbone
 from sidae_jax.exports.feature_files import WRITERS, Rows
+from sidae_jax.exports.out_path import write_errors
 from sidae_jax.files import atomic_write
 from sidae_jax.runs import pretrained
 from sidae_jax.runs.checkpoint import Checkpoints, arrays_sha256
@@ -72,13 +73,8 @@ def write(
     blocks = _features(backbone, slices)
     first = next(blocks)  # of a shape that the file's header needs
     shown = _with_progress(itertools.chain([first], blocks), len(rows))
-    try:
-        with atomic_write(out) as file:
-            WRITERS[out.suffix](file, rows, first.shape[1], shown)
-    except OSError as error:
-        raise UserError(
-            f"--out={out} cannot be written ({error.strerror}): give a file in a folder that is there and is yours"
-        ) from error
+    with write_errors(out), atomic_write(out) as file:
+        WRITERS[out.suffix](file, rows, first.shape[1], shown)
     labels = f"labels of {len(class_names)} classes" if class_names else "no labels"
     return f"{out}: features {len(rows)} x {first.shape[1]} of the {kind} after step {step}, {labels}"
 

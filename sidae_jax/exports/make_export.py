@@ -3,9 +3,9 @@
 import os
 import pathlib
 
-from sidae_jax.errors import UserError
 from sidae_jax.exports import encoder, hub_folder, onnx_file
 from sidae_jax.exports.encoder import Exported
+from sidae_jax.exports.out_path import write_errors
 from sidae_jax.runs import ONNX, WEIGHTS, weights_file
 
 _LOADING = {
@@ -25,7 +25,7 @@ def write(workdir: str | os.PathLike, out: pathlib.Path, part: str = "encoder", 
     be written.
     """
     exported = encoder.read(workdir, part, step)
-    try:
+    with write_errors(out):
         if out.suffix == ONNX:
             how = onnx_file.write(out, exported)
         elif out.suffix == WEIGHTS:
@@ -33,10 +33,6 @@ def write(workdir: str | os.PathLike, out: pathlib.Path, part: str = "encoder", 
             how = _for_pytorch(exported)
         else:
             how = hub_folder.write(out, exported)
-    except OSError as error:
-        raise UserError(
-            f"--out={out} cannot be written ({error.strerror}): give a file in a folder that is there and is yours"
-        ) from error
     said = exported.metadata
     title = (
         f"{out}: the {said['part']} after step {said['step']} ({said['method']} on {said['dataset']}, "

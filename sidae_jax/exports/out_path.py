@@ -1,9 +1,12 @@
 """What --out may be, checked before anything slow is imported."""
 
+import contextlib
 import importlib.util
 import pathlib
+from collections.abc import Iterator
 
 from sidae_jax.errors import UserError
+from sidae_jax.files import FULL, disk_trouble
 
 FILES = ("model.safetensors", "config.json", "README.md")  # in a folder for the Hugging Face hub
 
@@ -45,6 +48,19 @@ def require(package: str, extra: str, given: str) -> None:
             f"--out={given} needs the package {package}, which is not installed: pip install 'sidae-jax[{extra}]', or "
             f"pip install {package}"
         )
+
+
+@contextlib.contextmanager
+def write_errors(out: pathlib.Path) -> Iterator[None]:
+    """Raises DiskTrouble for an OSError of a full disk, and UserError for another one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_trouble(f"--out={out}", error.errno, "give the same command again") from error
+        raise UserError(
+            f"--out={out} cannot be written ({error.strerror}): give a file in a folder that is there and is yours"
+        ) from error
 
 
 def _check_parent(out: pathlib.Path, given: str) -> None:

@@ -14,7 +14,7 @@ from absl import flags
 from sidae_jax import cli
 from sidae_jax.errors import UserError
 from sidae_jax.runs import newest
-from sidae_jax.files import existing_folder, open_folder
+from sidae_jax.files import disk_trouble_told, existing_folder, open_folder
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder with the runs, such as the workdir of a sweep; by default the newest in runs/."
@@ -42,7 +42,8 @@ def main() -> None:
         raise UserError(f"{error}: a report needs it, pip install 'sidae-jax[report]'") from error
     report = build.build(folder.name, runs, rows)
     out = open_folder(_OUT.value, flag="--out") if _OUT.value else open_folder(folder, "report")
-    build.write(report, out)
+    with disk_trouble_told(out, "give the same command again"):
+        build.write(report, out)
     print(f"{len(report.tables)} tables and {len(report.figures)} figures of {len(rows)} results in {out}/report.html")
 
 

@@ -71,7 +71,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, arrays: Arrays, metadata: dict[str, Any], *, scheduled: bool) -> None:
-        """Saves a checkpoint, and returns when it is whole on the disk."""
+        """Saves a checkpoint, and returns when it is whole on the disk. Raises OSError if the disk cannot take it."""
         assert not self._read_only
         self._last = step
         if not scheduled:
@@ -79,8 +79,9 @@ class Checkpoints:
         of_arrays = {name: array_sha256(value) for name, value in arrays.items()}
         metadata = sums.sealed({**metadata, _SCHEDULED: scheduled, _SUMS: of_arrays}, sums.OF_METADATA)
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(metadata))
-        self._manager.save(step, args=items, force=True)
-        self._manager.wait_until_finished()
+        with orbax_errors.disk_errors(self.directory / str(step)):
+            self._manager.save(step, args=items, force=True)
+            self._manager.wait_until_finished()
         self._empty_trash()
 
     def keep(self, step: int) -> None:

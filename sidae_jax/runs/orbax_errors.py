@@ -1,13 +1,18 @@
-"""Errors of orbax: only raised.
+"""Errors of orbax: only raised, and those of the disk as OSError.
 
 Before orbax raises an error, its threads log it with its traceback. It then closes the event loop to which tensorstore
 still reports its other reads and writes, and each of them ends in a traceback too: a page that says "Event loop is
-closed".
+closed" and nothing of the disk.
 """
 
+import contextlib
 import logging
+import os
 import pathlib
 import sys
+from collections.abc import Iterator
+
+from sidae_jax.files import disk_errno
 
 
 class _NoTracebacksOfOrbax(logging.Filter):
@@ -31,3 +36,15 @@ def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     closed = isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"
     if not (closed and unraisable.object is None) and _before is not None:  # what tensorstore calls has no name here
         _before(unraisable)
+
+
+@contextlib.contextmanager
+def disk_errors(path: pathlib.Path) -> Iterator[None]:
+    """Raises OSError, with this path, for what tensorstore and orbax raise if the disk is full or read-only."""
+    try:
+        yield
+    except Exception as error:  # tensorstore has ValueError for all
+        number = error.errno if isinstance(error, OSError) else disk_errno(str(error))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error

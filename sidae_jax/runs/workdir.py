@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
-from sidae_jax.files import atomic_write, open_here, read_regular, write_text
+from sidae_jax.files import atomic_write, naming, open_here, read_regular, write_text
 from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.status import StatusFile
@@ -68,7 +68,8 @@ class Workdir:
         if self.token is not None:
             self.status.__exit__(kind, *rest)
             if self.new and kind is not None and issubclass(kind, UserError):
-                (self.folder / ".lock").unlink(missing_ok=True)  # leaves a new folder empty
+                with contextlib.suppress(OSError):
+                    (self.folder / ".lock").unlink()  # leaves a new folder empty
             self._lock_file.close()
 
     def _lock(self) -> None:
@@ -93,10 +94,14 @@ class Workdir:
         except OSError:
             pass  # a file system without locks
         self.token = f"{os.getpid()} on {platform.node()}\n{secrets.token_hex(16)}\n"
-        file.truncate(0)
-        file.write(self.token)
-        file.flush()
-        os.fsync(file.fileno())  # only then do other machines see it on NFS
+        try:
+            with naming(path):
+                file.truncate(0)
+                os.write(file.fileno(), self.token.encode())  # at once: a buffer would be tried again at the end
+                os.fsync(file.fileno())  # only then do other machines see it on NFS
+        except OSError:
+            file.close()
+            raise
 
     def holds(self, token: str) -> bool:
         """Returns whether the lock file here holds this token, written by this or another process.

@@ -1,12 +1,17 @@
 """The progress of a training run: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import datetime
+import threading
+import time
+from collections.abc import Iterator
 
 import rich.console
 import rich.live
 import rich.progress
 import rich.text
 
+LONG = 60.0  # seconds after which `told_if_long` says that something takes long
 _MEASURES = {"knn": "kNN {:.1%}", "rankme": "RankMe {:.1f}"}
 
 
@@ -52,6 +57,25 @@ class TrainingConsole:
         """Prints a warning, if there is one."""
         if warning is not None:
             self.write(warning)
+
+    @contextlib.contextmanager
+    def told_if_long(self, what: str) -> Iterator[None]:
+        """Says after a minute that `what` takes long, and again whenever the time has doubled."""
+        over, start = threading.Event(), time.monotonic()
+
+        def watch() -> None:
+            due = LONG
+            while not over.wait(start + due - time.monotonic()):
+                self.write(f"{what} takes long: {due:.0f} s so far")
+                due *= 2
+
+        thread = threading.Thread(target=watch, name=what, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def show(self, step: int, record: dict[str, float | int]) -> None:
         """Shows the loss and its parts, feature_std, the learning rate, images/s and the remaining time at `step`.

@@ -13,10 +13,11 @@ import numpy as np
 from sidae_jax import processes
 from sidae_jax.config import plain
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
 from sidae_jax.loggers.protocol import LoggedRun
-from sidae_jax.monitoring import Measured, stop_rule
+from sidae_jax.monitoring import CollapseWatch, Measured, stop_rule
 from sidae_jax.runs import checkpoint, measured, sums
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.sample_pictures import SamplePictures
@@ -52,7 +53,7 @@ class SeedRun:
         self.name = f" of seed {self.config.seed}" if among_others else ""
         self.on_log: Callable[[dict[str, Any]], None] | None = None
         self.diverged: str | None = None
-        self._collapse_reported = False
+        self._collapse = CollapseWatch()
 
     def __enter__(self) -> "SeedRun":
         self.checkpoints = checkpoint.Checkpoints(self.workdir.folder, read_only=False)
@@ -63,7 +64,8 @@ class SeedRun:
     def __exit__(self, *_) -> None:
         self.close_loggers(finished=False)
         if self._metrics is not None:
-            self._metrics.close()
+            with contextlib.suppress(OSError):  # of a line for which the disk had no room, as was told
+                self._metrics.close()
         self.checkpoints.__exit__()
 
     @property
@@ -173,15 +175,15 @@ class SeedRun:
             return None
         warnings: list[str] = []
         if self._metrics is not None and self._loggers is not None:
-            self._metrics.write(json.dumps(record) + "\n")
+            with naming(self.workdir.folder / "metrics.jsonl"):
+                self._metrics.write(json.dumps(record) + "\n")
             self.workdir.status.step = int(record["step"])
             warnings += self._loggers.log(record)
         self._measured.add(record)
         self.workdir.status.ended_early = self.stopped
         if self.on_log is not None:
             self.on_log(dict(record))
-        if record["feature_std"] < 0.1 and not self._collapse_reported:
-            self._collapse_reported = True
+        if self._collapse.add(record["feature_std"]):
             warnings.append(_COLLAPSE.format(**record, seed=self.name, measured=self._last_measures()))
         return _lines(warnings)
 

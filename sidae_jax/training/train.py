@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from sidae_jax import mesh
+from sidae_jax import files, mesh
 from sidae_jax.errors import Diverged
 from sidae_jax.training.clock import Clock
 from sidae_jax.training.console import TrainingConsole
@@ -38,10 +38,12 @@ def train(
 
     Raises:
       UserError: something cannot work.
+      DiskTrouble: the disk is full, or no longer writable.
       Diverged: the loss of a seed is not finite.
       Stopped: after SIGTERM or SIGINT, with the state saved; uncaught, it exits with code 143 or 130.
     """
-    with contextlib.ExitStack() as exit_stack:
+    then = "give the same command again, which goes on from the last checkpoint"
+    with contextlib.ExitStack() as exit_stack, files.disk_trouble_told(workdir, then):
         run = open_run(config, workdir, exit_stack)
         trained = False
         for seed in run.seeds:
@@ -94,7 +96,7 @@ def _train_segment(run: Run, segment: Segment, signals: StopSignals) -> bool:
             stop = signals.wanted(metrics, waited=log_due, several_processes=jax.process_count() > 1)
             save_due = step % (config.checkpoint_every * run.steps_per_epoch) == 0 or step == run.total_steps
             if save_due or stop or step == segment.end or any(seed.save_due(step) for seed in seeds):
-                with clock.paused():
+                with clock.paused(), console.told_if_long(f"saving step {step}"):
                     losses = np.atleast_1d(metrics["loss"])
                     for seed, own, loss in zip(seeds, unstack(state, len(seeds)), losses, strict=True):
                         console.warn(seed.save(step, own, float(loss), scheduled=save_due))

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import resource
 import shlex
 import signal
 import subprocess
@@ -57,15 +58,28 @@ def start(
         )  # fmt: skip
 
 
-def run(module: str, *arguments: object, env: Mapping[str, str], timeout: float = 300) -> Ended:
-    """Runs `python -m module` to its end; after the timeout it and its children are killed."""
+def run(
+    module: str,
+    *arguments: object,
+    env: Mapping[str, str],
+    timeout: float = 300,
+    largest_file: int | None = None,
+    text: str = "",
+) -> Ended:
+    """Runs `python -m module` to its end; after the timeout it and its children are killed.
+
+    largest_file: in bytes, the limit RLIMIT_FSIZE of the process.
+    text: its standard input.
+    """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, cwd=ROOT, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace", start_new_session=True,
     ) as process:  # fmt: skip
+        if largest_file is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
         try:
-            output, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate(text, timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()

@@ -4,6 +4,16 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-from reliability import damage, hostile, kill, peers, wrong_input
+from reliability import cost, damage, disk, endurance, hostile, kill, numbers, peers, wrong_input
 
-PARTS = {"kill": kill, "damage": damage, "peers": peers, "wrong_input": wrong_input, "hostile": hostile}
+PARTS = {
+    "kill": kill,
+    "damage": damage,
+    "disk": disk,
+    "numbers": numbers,
+    "peers": peers,
+    "wrong_input": wrong_input,
+    "hostile": hostile,
+    "endurance": endurance,
+    "cost": cost,
+}

@@ -1,0 +1,6 @@
+from reliability import endurance
+from reliability.outcomes import check
+
+
+def test_endurance(tmp_path):
+    check(endurance, tmp_path)
