@@ -11,6 +11,7 @@ from reliability.kill_files import Found
 from reliability.kill_scenes import TIMEOUT, Moment, Scene
 from reliability.outcomes import Outcome
 
+_SHOWN = 8  # problems of a chain; one that goes wrong early is wrong in every line
 _LATEST = 0.6  # of the time of the run left alone, which compiles as well: later ones would come after the end
 _ANY_TIME = Moment("any time", lambda *_: True, 0)
 WENT_ON = "the same command went on, to the bits of the run left alone"
@@ -63,8 +64,12 @@ class Chain:
         ok = not self._problems
         if ok:
             shutil.rmtree(home)
-        detail = "" if ok else self._detail()
-        return [Outcome(f"{self.scene.name}: {what}", WENT_ON if ok else WRONG, ok, detail) for what in self._landed]
+        details = [self._detail() if not ok else "", *[f"of the chain {self.seed!r}"] * len(self._landed)]
+        outcome = WENT_ON if ok else WRONG
+        return [
+            Outcome(f"{self.scene.name}: {what}", outcome, ok, "" if ok else detail)
+            for what, detail in zip(self._landed, details, strict=False)
+        ]
 
     def _one_start(self, home: pathlib.Path, moment: Moment | None) -> bool:
         """Starts the command, and returns whether it was killed."""
@@ -106,7 +111,7 @@ class Chain:
         alone, found = self.scene.alone()[0], self.scene.found(home)
         different = [name for name in found if alone.get(name) != found[name]]
         lost = self._kept.keys() - found.keys()
-        self._problems += [f"{name} is {found[name]:.300}, wanted {alone.get(name)!s:.300}" for name in different]
+        self._problems += [f"{name} is {found[name]:.200}, wanted {alone.get(name)!s:.200}" for name in different]
         self._problems += [f"{name} was there, and is no longer" for name in sorted(lost)]
         self._kept |= found
         if problem := self.scene.lost(text, saved):
@@ -122,14 +127,15 @@ class Chain:
         else:
             alone, found = self.scene.alone()[0], {**self.scene.found(home), **self.scene.at_end(home)}
             self._problems += [
-                f"in the end {name} is {found.get(name)!s:.300}, wanted {alone.get(name)!s:.300}"
+                f"in the end {name} is {found.get(name)!s:.200}, wanted {alone.get(name)!s:.200}"
                 for name in sorted(found.keys() | alone.keys())
                 if found.get(name) != alone.get(name)
             ]
 
     def _detail(self) -> str:
         starts = "\n".join(f"{i}. {text}" for i, text in enumerate(self._history, start=1))
-        return f"chain of kills {self.seed!r}\n" + "\n".join([*self._problems, starts])
+        more = [f"... and {len(self._problems) - _SHOWN} more"] if len(self._problems) > _SHOWN else []
+        return f"chain of kills {self.seed!r}\n" + "\n".join([*self._problems[:_SHOWN], *more, starts])
 
 
 def _indented(text: str) -> str:
