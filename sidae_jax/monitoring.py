@@ -13,6 +13,12 @@ from sidae_jax.errors import UserError
 
 Record = dict[str, float | int]
 
+COLLAPSE = (
+    "warning: feature_std is {feature_std:.3f} at step {step}{seed} (0: the features are the same for all images, 1: "
+    "they are healthy){measured}: likely causes are a learning rate too high, a batch too small for BatchNorm, "
+    "or a w that leaves only the reconstruction"
+)
+
 # Of what can end a run, +1 if more is better. Alignment and uniformity say nothing alone: a collapsed encoder aligns.
 STOP_MEASURES = {"knn": 1, "rankme": 1, "loss": -1}
 

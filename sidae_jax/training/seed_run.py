@@ -17,18 +17,12 @@ from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
 from sidae_jax.loggers.protocol import LoggedRun
-from sidae_jax.monitoring import CollapseWatch, Measured, stop_rule
+from sidae_jax.monitoring import COLLAPSE, CollapseWatch, Measured, stop_rule
 from sidae_jax.runs import checkpoint, measured, sums
 from sidae_jax.runs.workdir import Workdir
 from sidae_jax.training.sample_pictures import SamplePictures
 from sidae_jax.training.step import TrainState
 from sidae_jax.training.warm_start import WarmStart
-
-_COLLAPSE = (
-    "warning: feature_std is {feature_std:.3f} at step {step}{seed} (0: the features are the same for all images, 1: "
-    "they are healthy){measured}: likely causes are a learning rate too high, a batch too small for BatchNorm, "
-    "or a w that leaves only the reconstruction"
-)
 
 
 class SeedRun:
@@ -184,7 +178,7 @@ class SeedRun:
         if self.on_log is not None:
             self.on_log(dict(record))
         if self._collapse.add(record["feature_std"]):
-            warnings.append(_COLLAPSE.format(**record, seed=self.name, measured=self._last_measures()))
+            warnings.append(COLLAPSE.format(**record, seed=self.name, measured=self._last_measures()))
         return _lines(warnings)
 
     def _last_measures(self) -> str:
