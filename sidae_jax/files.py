@@ -165,7 +165,9 @@ def read_regular(path: str | os.PathLike) -> bytes:
 
 def open_here(path: str | os.PathLike, mode: str) -> IO[Any]:
     """Opens a file to write it in place. Raises OSError, also if it is a link, which may lead out of its folder."""
-    return _opened(path, mode, os.O_NONBLOCK | os.O_NOFOLLOW)
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return _opened(path, mode, os.O_NONBLOCK | os.O_NOFOLLOW)  # if it becomes one meanwhile
 
 
 def _opened(path: str | os.PathLike, mode: str, more: int) -> IO[Any]:

@@ -13,7 +13,7 @@ from sidae_jax.data import load
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import picture_file, results
 from sidae_jax.exports import encoder
-from sidae_jax.runs import weights_file
+from sidae_jax.runs import status, weights_file
 from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 from sidae_jax.runs.workdir import Workdir
 
@@ -110,6 +110,13 @@ def test_a_pipe_as_an_export_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="cannot be read as safetensors"):
         weights_file.read(tmp_path / "a.safetensors", "it")
+
+
+def test_a_pipe_as_a_status_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "status.json")
+    with status.StatusFile(tmp_path):
+        pass
+    assert status.read(tmp_path)["state"] == "finished"
 
 
 def test_a_message_has_no_control_characters(capsys):

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from sidae_jax.errors import Diverged, UserError, one_line
-from sidae_jax.files import write_text
+from sidae_jax.files import read_regular, write_text
 from sidae_jax.runs import sums
 
 FILE = "status.json"
@@ -50,7 +50,7 @@ class StatusFile:
     def __enter__(self) -> "StatusFile":
         self._before = None
         with contextlib.suppress(OSError, ValueError):
-            self._before = self._path.read_text()
+            self._before = read_regular(self._path).decode()
         self._started = time.time()
         self._write("running")
         self._over = threading.Event()

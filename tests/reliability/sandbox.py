@@ -25,12 +25,14 @@ _RUN = (
     "os.startfile",
 )
 _PICKLE = ("pickle.find_class", "webbrowser.open")
-# events and which of their arguments are paths that are changed
-_CHANGES = {
-    **dict.fromkeys(("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.utime"), (0,)),
-    **dict.fromkeys(("os.rename", "shutil.move"), (0, 1)),
-    **dict.fromkeys(("os.link", "os.symlink", "shutil.copyfile", "shutil.copytree"), (1,)),
-    "shutil.rmtree": (0,),
+# events, and their arguments that are paths which are changed, each with that of the folder it is relative to
+_CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    **dict.fromkeys(("os.remove", "os.rmdir", "shutil.rmtree"), ((0, 1),)),
+    **dict.fromkeys(("os.mkdir", "os.chmod"), ((0, 2),)),
+    **dict.fromkeys(("os.truncate", "os.utime", "os.chown"), ((0, None),)),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((1, 3),),
+    "os.symlink": ((1, 2),),
 }
 _NOWHERE = ("/dev/null", f"/proc/{os.getpid()}/clear_refs")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -77,15 +79,20 @@ class Sandbox:
             path, mode, flags = arguments
             writes = flags & _WRITING if isinstance(flags, int) else set(str(mode)) & set("wax+")
             return self._outside(path) if writes else None
-        for position in _CHANGES.get(event, ()):
-            if problem := self._outside(arguments[position]):
+        for position, of_folder in _CHANGES.get(event, ()):
+            folder = arguments[of_folder] if of_folder is not None and of_folder < len(arguments) else None
+            if problem := self._outside(arguments[position], folder, follow=event in ("os.truncate", "os.chmod")):
                 return f"{event}: {problem}"
         return None
 
-    def _outside(self, path: Any) -> str | None:
+    def _outside(self, path: Any, folder: int | None = None, *, follow: bool = True) -> str | None:
         if isinstance(path, int) or path is None:  # opened before
             return None
-        real = os.path.realpath(os.fsdecode(path))
+        path = os.fsdecode(path)
+        if isinstance(folder, int) and folder >= 0:
+            path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)
+        parent, name = os.path.split(os.path.abspath(path))
+        real = os.path.realpath(path) if follow else os.path.join(os.path.realpath(parent), name)
         if real in _NOWHERE or any(os.path.commonpath([real, root]) == root for root in self._roots):
             return None
         return f"{real} is written"

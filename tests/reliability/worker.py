@@ -17,6 +17,7 @@ from absl import logging
 
 from reliability import programs
 from sidae_jax.errors import UserError
+from sidae_jax.runs.values import printable
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def run(world: pathlib.Path, name: str) -> dict:
         try:
             code, result = 0, programs.PROGRAMS[name](world, said)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             code = error.exit_code
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
