@@ -108,7 +108,10 @@ def add(path: pathlib.Path, record: Record) -> None:
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process writes results there; on a file system without locks, nobody waits."""
-    with open_here(folder / ".lock", "a") as file:
+    path = folder / ".lock"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is no regular file: delete it, and start again")
+    with open_here(path, "a") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, or by the end of the process
         yield
