@@ -246,9 +246,11 @@ def check_keys(config: ConfigDict, wanted: ConfigDict, what: str, example: str) 
     for key, value in found.items():  # a config of the user's own may have been made with any types
         kinds, may_be_none = types[key]
         of_type = isinstance(value, kinds) and (kinds == (bool,) or not isinstance(value, bool))
-        numbers = not isinstance(value, tuple) or all(type(each) in (int, float) for each in value)
+        numbers = not isinstance(value, tuple) or all(
+            isinstance(each, int | float) and not isinstance(each, bool) for each in value
+        )
         if not ((of_type and numbers) or (value is None and may_be_none)):
-            names = " or ".join(kind.__name__ for kind in kinds)
+            names = " or ".join("tuple of numbers" if kind is tuple else kind.__name__ for kind in kinds)
             raise UserError(f"config.{key}={value!r:.80} is a {type(value).__name__}: give {names}")
 
 

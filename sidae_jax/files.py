@@ -96,7 +96,7 @@ def disk_trouble_told(place: str | os.PathLike, then: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _WAYS_OUT:
+        if error.errno not in (*FULL, errno.EROFS):  # the others may be of a file that is read
             raise
         where = place if error.filename is None else os.fsdecode(error.filename)
         raise disk_trouble(where, error.errno, then) from error
@@ -176,6 +176,22 @@ def _opened(path: str | os.PathLike, mode: str, more: int) -> IO[Any]:
         file.close()
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return file
+
+
+def keep_aside(aside: pathlib.Path, content: bytes) -> pathlib.Path:
+    """Writes what a damaged file held to `aside`, or to that name with -1, -2, ... where another one is there already.
+
+    Returns the file that has this content.
+    """
+    for i in range(1000):
+        path = aside.with_name(f"{aside.name}-{i}") if i else aside
+        if not path.exists():
+            with atomic_write(path) as file:
+                file.write(content)
+            return path
+        if path.is_file() and path.read_bytes() == content:
+            return path
+    raise UserError(f"{aside} and 999 others are there: move those that you do not need away")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -23,7 +23,6 @@ from jax._src import distributed  # orbax uses it so too: JAX has no public name
 from sidae_jax.errors import UserError, one_line
 
 _FOLDER = "sidae_jax/peers/"
-_GRACE = 5.0  # seconds in which the other processes may come to the same error, as to a mistake that is raised in all
 _CUT = re.compile(r"gloo|nccl|coordination|barrier|socket closed|connection (closed|reset|refused)|broken pipe", re.I)
 _RUNNING, _ENDING, _GONE = "running", "ending", "gone"
 
@@ -69,8 +68,9 @@ class Watch:
         cut = error is not None and not isinstance(error, UserError | SystemExit) and bool(_CUT.search(str(error)))
         self._end(_ENDING, "" if cut else _reason(error))
         # Without an error it waits for the others, as long as they live: JAX's own end would wait for five minutes.
-        # If a connection is cut because another one has stopped by itself, then that one has said so before.
-        left = math.inf if error is None else 2 * self._every if cut else _GRACE + 3
+        # After an error too, which may be one that all come to: they may still save and close their loggers. If a
+        # connection is cut because another one has stopped by itself, then that one has said so before.
+        left = math.inf if error is None else 2 * self._every if cut else self._timeout + 3
         while left > 0 and any(state == _RUNNING for state, _ in self._states.values()):
             time.sleep(0.1)
             left -= 0.1
@@ -118,13 +118,14 @@ class Watch:
                 self._silent[number] += passed
             silent = [number for number in self._others if self._silent[number] >= self._timeout]
             gone = [number for number in self._others if self._states[number][0] == _GONE]
-            failed += passed if self._reasons() else 0.0
+            reasons = self._reasons()
+            failed += passed if reasons else 0.0
             if silent:
                 who = " and ".join(f"process {number}" for number in silent)
                 what = f"{who} of this run did not answer for config.peer_timeout={self._timeout:g} seconds"
                 self._leave(PeerLost(_lost(what)))
-            elif (gone or failed >= _GRACE) and self._state == _RUNNING:
-                self._leave(PeerLost(self._reasons()[0]))
+            elif reasons and (gone or failed >= self._timeout) and self._state == _RUNNING:
+                self._leave(PeerLost(reasons[0]))
 
     def _reasons(self) -> list[str]:
         """Returns why other processes have stopped, of those that have by an error of their own."""

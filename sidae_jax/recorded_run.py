@@ -9,7 +9,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import existing_folder, read_regular
+from sidae_jax.files import existing_folder
 from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 
@@ -118,12 +118,15 @@ def _tuple(value: Any) -> Any:
 def _records(path: pathlib.Path) -> list[Record]:
     """Returns the records of metrics.jsonl, with a warning for each thing that is wrong with it."""
     try:
-        found, problems = metrics_file.parse(path.parent, read_regular(path) if path.exists() else b"")
+        if path.exists():
+            records, problems = metrics_file.read(path)
+        else:
+            records, problems = [], [text for text in [metrics_file.problem(path)] if text]
     except OSError as error:
-        found, problems = [], [f"metrics.jsonl cannot be read: {error.strerror}"]
+        records, problems = [], [f"metrics.jsonl cannot be read: {error.strerror}"]
     for problem in problems:
         logging.warning("%s: %s", path.parent, problem)
-    return [record for record, _ in found]
+    return records
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import runpy
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -123,7 +124,7 @@ EDGES = {
     "d_hid": [4],
     "views.hue": [0.0, 0.5],
     "views.p_blur": [0.0, 1.0],
-    "views.crop_scale": [(1.0, 1.0)],
+    "views.crop_scale": [(1.0, 1.0), (np.float64(0.2), 1.0)],
     "views.crop_ratio": [(1.0, 1.0)],
     "views.brightness": [0.0, 2.0],
 }

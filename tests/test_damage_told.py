@@ -84,6 +84,45 @@ def test_lines_after_the_checkpoint_are_no_damage(run):
     assert not list(run.glob(".damaged*"))
 
 
+def test_a_second_damage_is_kept_beside_the_first(run, caplog):
+    path, whole = run / "metrics.jsonl", (run / "metrics.jsonl").read_text()
+    for i, content in enumerate(
+        (whole.replace("0.25", "0.35"), whole.replace("0.25", "0.45"), whole.replace("0.25", "0.35"))
+    ):
+        path.write_text(content)
+        with Workdir(run, PRETRAINING, lock=True) as workdir:
+            workdir.open_metrics(8).close()
+        name = f".damaged-8-metrics.jsonl{'-1' if i == 1 else ''}"
+        assert (run / name).read_text() == content
+        assert f"stays as {run / name}." in caplog.text
+    assert len(list(run.glob(".damaged*"))) == 2
+
+
+def test_a_damaged_result_is_kept_when_others_are_written(tmp_path, caplog):
+    path = tmp_path / "eval" / "linear.jsonl"
+    for step in (0, 8, 16):
+        results.add(path, {"step": step, "accuracy": 0.5})
+    edit(path, '"step": 8, "accuracy": 0.5', '"step": 8, "accuracy": 0.6')
+    damaged = path.read_text()
+    results.add(path, {"step": 24, "accuracy": 0.5})
+    (aside,) = path.parent.glob(".*.damaged")
+    assert aside.read_text() == damaged
+    assert str(aside) in caplog.text
+    assert [record["step"] for record in results.parse(path)[0]] == [0, 16, 24]
+
+
+def test_a_save_while_metrics_are_read_is_no_damage(run, monkeypatch):
+    path, read = run / "metrics.jsonl", metrics_file.read_regular
+    whole = path.read_bytes()
+    contents = [whole[: whole.index(b"\n") + 1]]  # of the first read, before the run went on and saved
+
+    monkeypatch.setattr(metrics_file, "read_regular", lambda path: contents.pop() if contents else read(path))
+    records, problems = metrics_file.read(path)
+    assert (len(records), problems, contents) == (whole.count(b"\n"), [], [])
+    contents = [whole[: whole.index(b"\n") + 1]]
+    assert metrics_file.problem(path) is None
+
+
 def test_metrics_that_cannot_be_read_are_one_sentence(run):
     (run / "metrics.jsonl").unlink()
     (run / "metrics.jsonl").mkdir()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from test_prepared import prepare
 
 from sidae_jax import array_cache, cli, growing_entry
 from sidae_jax.data import load
+from sidae_jax.data import prepare as data_prepare
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import picture_file, results
 from sidae_jax.exports import encoder
@@ -83,6 +86,29 @@ def test_a_pipe_in_a_data_set_is_refused(tmp_path, file):
     os.mkfifo(path)
     with pytest.raises(UserError, match=f"{file} is no regular file"):
         load("pets", "train", str(tmp_path))
+
+
+def test_a_data_set_that_another_process_prepares_is_no_harm(tmp_path):
+    """TFDS writes into a folder beside it, and renames that: what was listed there is gone a moment later."""
+    folder, over = tmp_path / "digits", threading.Event()
+
+    def prepare_again_and_again():
+        while not over.is_set():
+            made = folder / "1.0.0.incompleteABC"
+            made.mkdir(parents=True)
+            for i in range(20):
+                (made / f"x-{i}").touch()
+            made.rename(folder / "1.0.0")
+            shutil.rmtree(folder / "1.0.0")
+
+    thread = threading.Thread(target=prepare_again_and_again)
+    thread.start()
+    try:
+        for _ in range(300):
+            data_prepare._check_files(folder)
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_pictures_that_unpack_to_gigabytes_are_not_unpacked(tmp_path, monkeypatch):

@@ -199,6 +199,23 @@ def test_what_a_kill_after_the_last_save_did_not_delete_goes_at_the_next_start(t
     assert not trash.exists()
 
 
+@pytest.mark.parametrize("damage", ["lost", "another figure"])
+def test_the_best_checkpoint_stays_where_metrics_that_name_it_are_damaged(tmp_path, monkeypatch, caplog, damage):
+    known = {2: 0.9}  # the best one, of all
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": known.get(int(state.step), 0.1), "rankme": 2.0})
+    train(settings(), str(tmp_path))
+    assert steps(tmp_path) == [2, 16]
+    path = tmp_path / "metrics.jsonl"
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace('"knn": 0.9', '"knn": 0.0'))
+    for _ in range(2):
+        train(settings(), str(tmp_path))
+        assert steps(tmp_path) == [2, 16]
+    assert "metrics.jsonl is not as it was" in caplog.text
+
+
 def knn_protocol() -> ConfigDict:
     made = protocol("knn")
     made.knn.k = 5

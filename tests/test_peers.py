@@ -45,7 +45,6 @@ def ended(monkeypatch):
 
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    monkeypatch.setattr(peers, "_GRACE", 0.4)
     return codes
 
 
@@ -101,6 +100,15 @@ def test_an_error_of_all_is_raised_in_all(ended, monkeypatch):
     errors = [UserError("a mistake"), UserError("process 0 of this run has stopped: a mistake")]
     raised = run([watch(i, store, monkeypatch) for i in range(2)], [lambda i=i: fail(errors[i]) for i in range(2)])
     assert raised == errors
+    assert ended == []
+
+
+def test_an_end_of_all_leaves_each_its_time_to_clean_up(ended, monkeypatch):
+    store, errors = Store(), [UserError("the loss is nan"), SystemExit(143)]
+    for error in errors:
+        closes_loggers = lambda error=error: (time.sleep(1.5), fail(error))  # noqa: E731
+        watches = [watch(i, store, monkeypatch) for i in range(2)]
+        assert run(watches, [closes_loggers, lambda error=error: fail(error)]) == [error, error]
     assert ended == []
 
 

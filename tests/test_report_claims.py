@@ -40,6 +40,16 @@ def test_the_interval_of_checkpoints_of_the_same_runs_is_that_of_paired_differen
     assert claim_verdicts.above(by_seed(*first), by_seed(*second), paired=False).verdict == "cannot be said"
 
 
+def test_checkpoints_of_other_seeds_are_no_pair(tmp_path):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.60], [0.2, 0.3, 0.61], [0.2, 0.3, 0.62]], **THIN)
+    for seed, lost in enumerate(('"step": 25,', '"step": 200,', '"step": 200,')):
+        path = tmp_path / "sidae" / f"seed{seed}" / "eval" / "probe.jsonl"
+        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if lost not in line))
+    (rows,) = table_of(tmp_path).values()
+    (line,) = rows.values()
+    assert line == ("", "", "", "0", "", "cannot be said")
+
+
 def test_the_interval_of_a_ratio_of_standard_errors_has_the_f_of_printed_tables():
     first, second = (50.0, 51.0, 52.0), (40.0, 50.0, 60.0)  # standard deviations 1 and 10; F(2, 2) at 0.975 is 39.00
     judgement = claim_verdicts.steadier(by_seed(*first), by_seed(*second))
@@ -48,6 +58,10 @@ def test_the_interval_of_a_ratio_of_standard_errors_has_the_f_of_printed_tables(
     assert judgement.verdict == "holds"
     assert claim_verdicts.steadier(by_seed(*second), by_seed(*first)).verdict == "does not hold"
     assert claim_verdicts.steadier(by_seed(50, 51, 52), by_seed(40, 42, 44)).verdict == "cannot be said"
+    # more seeds make a smaller standard error, and no steadier method
+    many = claim_verdicts.steadier(by_seed(50, 52, 54, *[50, 52, 54] * 6), by_seed(50, 52, 54))
+    assert bounds(many)[0] < 1 < bounds(many)[1]
+    assert many.verdict == "cannot be said"
 
 
 @pytest.mark.parametrize(

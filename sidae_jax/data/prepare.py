@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import pathlib
 import sys
 import tarfile
@@ -85,15 +86,17 @@ def _known(builder_cls: type[tfds.core.DatasetBuilder], data_dir: str | None) ->
 
 def _check_files(folder: pathlib.Path) -> None:
     """Raises UserError for what TFDS would wait for or run: pipes, devices, and classes of modules that are not its."""
-    for path in sorted(folder.rglob("*")):
-        if not (path.is_file() or path.is_dir()):
+    for path in _files(folder):
+        if not path.is_file() and os.path.lexists(path):
             raise UserError(
                 f"{path} is no regular file: copy or prepare {folder} anew, or give another --config.data_dir"
             )
-        if path.name != "features.json" or not path.is_file():
+        if path.name != "features.json":
             continue
         try:
             names = list(_class_names(json.loads(read_regular(path))))
+        except FileNotFoundError:  # another process has just put the finished one in its place
+            continue
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{path} cannot be read ({one_line(error)}): copy or prepare {folder} anew, or give another "
@@ -104,6 +107,13 @@ def _check_files(folder: pathlib.Path) -> None:
                 f"{path} names the class {printable(foreign[0])[:80]!r}, whose module would be run: give a data set of "
                 "TFDS's own features"
             )
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields what is in the folder, but not what TFDS prepares there in this moment, as another process may do."""
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if ".incomplete" not in name)
+        yield from (pathlib.Path(top, name) for name in sorted(names))
 
 
 def _class_names(value: Any) -> Iterator[str]:

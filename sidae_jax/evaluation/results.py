@@ -13,7 +13,7 @@ import rich.table
 from absl import logging
 
 from sidae_jax.errors import UserError
-from sidae_jax.files import open_here, read_regular, write_text
+from sidae_jax.files import keep_aside, open_here, read_regular, write_text
 from sidae_jax.runs import sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.values import describe, integer
@@ -97,9 +97,15 @@ def check_same_settings(path: pathlib.Path, settings: Record) -> None:
 
 
 def add(path: pathlib.Path, record: Record) -> None:
-    """Writes the record to the file, in the order of the steps, replacing an earlier one of the same step."""
+    """Writes the record to the file, in the order of the steps, replacing an earlier one of the same step.
+
+    A damaged file is kept beside it, with a warning: lines that no figure can be read from go from this one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
+        if path.exists() and parse(path)[1]:
+            aside = keep_aside(path.with_name(f".{path.name}.damaged"), read_regular(path))
+            logging.warning("%s is written anew; what was damaged stays as %s", path, aside)
         by_step = {earlier["step"]: earlier for earlier in _lines(path)} | {record["step"]: record}
         counted = ({**by_step[step], _COUNT: len(by_step)} for step in sorted(by_step))
         write_text(path, "".join(json.dumps(sums.sealed(each)) + "\n" for each in counted))

@@ -18,9 +18,9 @@ NOTES = (
     "Differences of accuracies in percentage points, with the standard error in brackets. Their interval is Welch's, "
     "or that of the differences in each seed where both sides are checkpoints of the same runs. 'is above' holds if "
     "the interval lies above 0 and does not hold if it lies below. 'is near' holds if it lies within "
-    f"{claim_verdicts.NEAR:g} points of 0 and does not hold if it lies outside. 'is steadier than' is about two "
-    "standard errors, with the interval of their ratio by the F distribution. Otherwise, and with fewer than "
-    f"{claim_verdicts.FEWEST_SEEDS} seeds, nothing can be said.",
+    f"{claim_verdicts.NEAR:g} points of 0 and does not hold if it lies outside. 'is steadier than' shows two "
+    "standard errors, and the interval of the ratio of the standard deviations by the F distribution. Otherwise, and "
+    f"with fewer than {claim_verdicts.FEWEST_SEEDS} seeds, nothing can be said.",
     "The intervals are not widened for the number of claims: among differences that are 0 in truth, one in twenty "
     "seems to differ.",
     "'agree': of how many seeds the claim is true, each taken alone.",
@@ -119,6 +119,9 @@ def _line(claim: Claim, first: Accuracies, second: Accuracies, published: list[P
     if claim.relation == "above":
         # checkpoints of the same runs
         paired = claim.first._replace(epoch=None) == claim.second._replace(epoch=None)
+        if paired:
+            both = first.keys() & second.keys()
+            first, second = ({seed: side[seed] for seed in both} for side in (first, second))
         judgement = claim_verdicts.above(first, second, paired)
     elif claim.relation == "near":
         judgement = claim_verdicts.near(first, second)

@@ -25,7 +25,7 @@ class Judgement(NamedTuple):
 def above(first: Accuracies, second: Accuracies, paired: bool) -> Judgement:
     """Judges that the mean of `first` is above that of `second`.
 
-    paired: the two sides of a seed are measures of one run.
+    paired: the two sides of a seed are measures of one run; both have the same seeds.
     """
     ours, low, high = _difference(first, second, paired)
     agree = [first[seed] > second[seed] for seed in first.keys() & second.keys()]
@@ -41,15 +41,18 @@ def near(first: Accuracies, second: Accuracies) -> Judgement:
 
 
 def steadier(first: Accuracies, second: Accuracies) -> Judgement:
-    """Judges that the standard error of `first` is below that of `second`; the interval is of their ratio (F)."""
+    """Judges that the seeds of `first` spread less; the interval is of the ratio of the standard deviations (F).
+
+    Not of the standard errors that it shows, which the numbers of seeds change too.
+    """
     if min(len(first), len(second)) < 2:
         return Judgement("", "", "", "cannot be said")
-    (n, error), (m, other) = ((len(side), _standard_error(side)) for side in (first, second))
+    own, other = (statistics.stdev(side.values()) for side in (first, second))
     low, high = math.nan, math.nan
-    if error > 0 and other > 0:
-        ratio = n * error**2 / (m * other**2)  # of the variances
-        low, high = (math.sqrt(ratio / stats.f.ppf(p, n - 1, m - 1) * m / n) for p in (0.975, 0.025))
-    ours = f"{error:.2f} : {other:.2f}"
+    if own > 0 and other > 0:
+        quantiles = (stats.f.ppf(p, len(first) - 1, len(second) - 1) for p in (0.975, 0.025))
+        low, high = (own / other / math.sqrt(quantile) for quantile in quantiles)
+    ours = f"{_standard_error(first):.2f} : {_standard_error(second):.2f}"
     return _judgement(first, second, ours, low, high, [], holds=high < 1, fails=low > 1)
 
 
@@ -62,8 +65,10 @@ def _judgement(first, second, ours, low, high, agree, holds, fails):
 
 def _difference(first: Accuracies, second: Accuracies, paired: bool) -> tuple[str, float, float]:
     """Returns the difference of the means with its standard error as text, and its 95% interval, NaN for few seeds."""
+    if not first or not second:
+        return "", math.nan, math.nan
     if paired:
-        first = {seed: first[seed] - second[seed] for seed in first.keys() & second.keys()}
+        first = {seed: first[seed] - second[seed] for seed in first}
         second = dict.fromkeys(first, 0.0)
     difference = statistics.fmean(first.values()) - statistics.fmean(second.values())
     if min(len(first), len(second)) < 2:

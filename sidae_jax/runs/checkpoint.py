@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from sidae_jax import processes
-from sidae_jax.errors import UserError
+from sidae_jax.errors import UserError, one_line
 from sidae_jax.runs import orbax_errors, sizes, sums
 from sidae_jax.runs.old_names import modern
 
@@ -120,7 +120,11 @@ class Checkpoints:
         except (ValueError, TypeError) as error:
             where = self.directory / str(step)
             raise CorruptCheckpoint(f"{where}: the checksum of its metadata does not match") from error
-        if (problem := sizes.problem(self.directory / str(step) / "state", metadata.get("config"))) is not None:
+        try:
+            problem = sizes.problem(self.directory / str(step) / "state", metadata.get("config"))
+        except OSError as error:  # the run that trains here has just removed it
+            problem = one_line(error)
+        if problem is not None:
             raise CorruptCheckpoint(f"{self.directory / str(step)}: {problem}")
         return metadata
 
@@ -216,10 +220,10 @@ class Checkpoints:
             return False
 
     def _read(self, step, **item):
-        files = (path for path in (self.directory / str(step)).rglob("*") if not (path.is_file() or path.is_dir()))
-        if (special := next(files, None)) is not None:  # orbax would read a pipe or a device without end
-            raise CorruptCheckpoint(f"{self.directory / str(step)} cannot be read: {special} is no regular file")
         try:
+            for path in (self.directory / str(step)).rglob("*"):
+                if not (path.is_file() or path.is_dir()):  # orbax would read a pipe or a device without end
+                    raise OSError(f"{path} is no regular file")
             (value,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
         # Whatever orbax, tensorstore or the JSON reader raise for corrupt bytes.
         except Exception as error:

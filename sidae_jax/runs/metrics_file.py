@@ -17,8 +17,18 @@ def read(path: pathlib.Path) -> tuple[list[Record], list[str]]:
     Raises:
       OSError: the file cannot be read.
     """
-    found, problems = parse(path.parent, read_regular(path))
+    found, problems = parse(path.parent, _content(path))
     return [record for record, _ in found], problems
+
+
+def _content(path: pathlib.Path) -> bytes:
+    """Reads the file again if a run has saved since: its newest checkpoint then notes more than was read."""
+    content = read_regular(path)
+    for _ in range(3):
+        if sums.metrics_problem(path.parent, content) is None or (again := read_regular(path)) == content:
+            break
+        content = again
+    return content
 
 
 def parse(folder: pathlib.Path, content: bytes) -> tuple[list[tuple[Record, bytes]], list[str]]:
@@ -39,7 +49,7 @@ def parse(folder: pathlib.Path, content: bytes) -> tuple[list[tuple[Record, byte
 
 def problem(path: pathlib.Path) -> str | None:
     """Returns a sentence if the file is not what the run's checkpoints say. Raises OSError."""
-    return sums.metrics_problem(path.parent, read_regular(path) if path.exists() else b"")
+    return sums.metrics_problem(path.parent, _content(path) if path.exists() else b"")
 
 
 def newest(path: pathlib.Path, key: str) -> Record:

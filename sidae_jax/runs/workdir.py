@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
 from sidae_jax.errors import UserError
-from sidae_jax.files import atomic_write, naming, open_here, read_regular, write_text
+from sidae_jax.files import atomic_write, keep_aside, naming, open_here, read_regular, write_text
 from sidae_jax.runs import checkpoint_steps, metrics_file, sums
 from sidae_jax.runs.old_names import modern
 from sidae_jax.runs.status import StatusFile
@@ -52,6 +52,7 @@ class Workdir:
         self.config = config
         self.token: str | None = None
         self.status = StatusFile(folder)
+        self.metrics_damaged = False
         self._before = self._read_config()
         self.new = self._before is None
         self.init_from: dict[str, Any] | None = None if self._before is None else self._before.get("init_from")
@@ -204,7 +205,8 @@ class Workdir:
     def open_metrics(self, step: int) -> IO[str]:
         """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again.
 
-        A damaged file is kept beside it, with a warning. Raises UserError if it cannot be read.
+        A damaged file is kept beside it, with a warning, and `metrics_damaged` is then True. Raises UserError if it
+        cannot be read.
         """
         path = self.folder / "metrics.jsonl"
         try:
@@ -216,11 +218,10 @@ class Workdir:
                 f"{path} cannot be read ({error.strerror}): move it away; the run then writes a new one"
             ) from error
         found, problems = metrics_file.parse(self.folder, content)
+        self.metrics_damaged = bool(problems)
         if problems:
-            aside = path.with_name(f".damaged-{step}-{path.name}")
+            aside = keep_aside(path.with_name(f".damaged-{step}-{path.name}"), content)
             logging.warning("%s: %s. The run goes on; the damaged file stays as %s.", path, problems[0], aside)
-            with contextlib.suppress(FileExistsError), aside.open("xb") as file:
-                file.write(content)
         with atomic_write(path) as file:
             file.writelines(line for record, line in found if record["step"] <= step)
         return path.open("a", buffering=1)

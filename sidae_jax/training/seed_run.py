@@ -95,6 +95,9 @@ class SeedRun:
 
         records = measured.read(self.workdir.folder, self._on_disk) if jax.process_index() == 0 else None
         self._measured = Measured(processes.gather(records)[0], stop_rule(self.config))
+        if processes.gather(self.workdir.metrics_damaged)[0]:  # which checkpoint is the best is not certain any more
+            for step in self.saved_steps:
+                self.checkpoints.keep(step)
         self.workdir.status.ended_early = self.stopped
         self.checkpoints.best = self._measured.best_step(self.saved_steps)
 

@@ -1,6 +1,5 @@
 """Kills one after another in one folder, each followed by the same command, and the comparison at the end."""
 
-import itertools
 import pathlib
 import random
 import shutil
@@ -35,7 +34,7 @@ class Chain:
     def run(self) -> list[Outcome]:
         """Returns an outcome for each kill; all of a folder's are not ok if something in it is not."""
         outcomes: list[Outcome] = []
-        number = itertools.count()
+        number = iter(range(3 * self.kills + 5))
         try:
             self.scene.alone()
             while len(outcomes) < self.kills:
@@ -66,6 +65,8 @@ class Chain:
             shutil.rmtree(home)
         details = [self._detail() if not ok else "", *[f"of the chain {self.seed!r}"] * len(self._landed)]
         outcome = WENT_ON if ok else WRONG
+        if not ok and not self._landed:  # it ended by itself, and not well
+            return [Outcome(f"{self.scene.name}: no kill", outcome, False, details[0])]
         return [
             Outcome(f"{self.scene.name}: {what}", outcome, ok, "" if ok else detail)
             for what, detail in zip(self._landed, details, strict=False)

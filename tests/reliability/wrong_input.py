@@ -1,7 +1,6 @@
 """Configs that are wrong, and configs that do not fit the run or file that they meet: one sentence, and exit code 2."""
 
 import json
-import os
 import pathlib
 import re
 import time
@@ -191,6 +190,9 @@ def _tried(folder: pathlib.Path, name: str, seconds: float | None) -> Outcome:
 
 
 def _tree(folder: pathlib.Path) -> dict[str, int]:
-    """Returns the files of the runs, and when they were changed last; a lock's file may come and go."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path): os.stat(path).st_mtime_ns for path in files}
+    """Returns the files of the runs, and when they were changed last.
+
+    A lock's file and a status, which another case may hold in this moment, come and go.
+    """
+    here = (path for path in folder.rglob("*") if path.name != ".lock" and "status.json" not in path.name)
+    return {str(path): path.stat().st_mtime_ns for path in here if path.is_file()}
