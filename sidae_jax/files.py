@@ -29,6 +29,10 @@ _WAYS_OUT = {
 _ABANDONED = 60.0  # seconds: a file that is being written is locked at once, where the file system has locks
 
 
+class NotWritten(OSError):
+    """An error of a file that was being written."""
+
+
 def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--workdir") -> pathlib.Path:
     """Returns the absolute path of the folder, or of `inside` in it, created if needed.
 
@@ -96,7 +100,9 @@ def disk_trouble_told(place: str | os.PathLike, then: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*FULL, errno.EROFS):  # the others may be of a file that is read
+        # the others may be of a file that is read
+        told = _WAYS_OUT if isinstance(error, NotWritten) else (*FULL, errno.EROFS)
+        if error.errno is None or error.errno not in told:
             raise
         where = place if error.filename is None else os.fsdecode(error.filename)
         raise disk_trouble(where, error.errno, then) from error
@@ -104,13 +110,13 @@ def disk_trouble_told(place: str | os.PathLike, then: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming(path: pathlib.Path, temporary: pathlib.Path | None = None) -> Iterator[None]:
-    """Names the file in an OSError that has no name, as of a write to an open file, or that of the temporary file."""
+    """Raises NotWritten, naming the file, for an OSError without a name, as of a write, or of the temporary file."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename = str(path)
-        raise
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise NotWritten(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 @contextlib.contextmanager

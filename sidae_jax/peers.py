@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from jax._src import distributed  # orbax uses it so too: JAX has no public name for the store
 
@@ -24,7 +24,9 @@ from sidae_jax.errors import UserError, one_line
 
 _FOLDER = "sidae_jax/peers/"
 _CUT = re.compile(r"gloo|nccl|coordination|barrier|socket closed|connection (closed|reset|refused)|broken pipe", re.I)
-_RUNNING, _ENDING, _GONE = "running", "ending", "gone"
+_GRACE = 5.0  # seconds in which the other processes may come to the same error, as to a mistake that is raised in all
+_CLEANUP = 60.0  # seconds that loggers may take at the end
+_RUNNING, _CLOSING, _ENDING, _GONE = "running", "closing", "ending", "gone"
 
 
 class PeerLost(UserError):
@@ -40,6 +42,8 @@ class Watch:
     process with exit code 1 and one sentence, from its own thread: the main one may be inside a computation that waits
     for the lost process. An error that leaves the `with` block in one process alone ends the others so.
     """
+
+    current: ClassVar["Watch | None"] = None  # of this process
 
     def __init__(self, timeout: float):
         joined = distributed.global_state
@@ -57,6 +61,7 @@ class Watch:
         self._leaving = threading.Lock()
 
     def __enter__(self) -> "Watch":
+        Watch.current = self
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._exchange, self._judge)]
         for thread in self._threads:
             thread.start()
@@ -68,12 +73,16 @@ class Watch:
         cut = error is not None and not isinstance(error, UserError | SystemExit) and bool(_CUT.search(str(error)))
         self._end(_ENDING, "" if cut else _reason(error))
         # Without an error it waits for the others, as long as they live: JAX's own end would wait for five minutes.
-        # After an error too, which may be one that all come to: they may still save and close their loggers. If a
-        # connection is cut because another one has stopped by itself, then that one has said so before.
-        left = math.inf if error is None else 2 * self._every if cut else self._timeout + 3
-        while left > 0 and any(state == _RUNNING for state, _ in self._states.values()):
+        # After an error it waits for those that have come to it too, and close their loggers. If a connection is cut
+        # because another one has stopped by itself, then that one has said so before.
+        left = math.inf if error is None else 2 * self._every if cut else _GRACE + 3
+        left_for_closing = math.inf if error is None else self._timeout + _CLEANUP
+        while any(
+            (state == _RUNNING and left > 0) or (state == _CLOSING and left_for_closing > 0)
+            for state, _ in self._states.values()
+        ):
             time.sleep(0.1)
-            left -= 0.1
+            left, left_for_closing = left - 0.1, left_for_closing - 0.1
         if cut and error is not None:
             theirs = self._reasons()
             what = f"the connection to another process of this run is lost ({one_line(error)[:200]})"
@@ -86,6 +95,13 @@ class Watch:
             thread.join(5)
         if isinstance(error, PeerLost):
             raise error
+
+    def closing(self) -> None:
+        """Tells the others that this process has done its steps, or has come to an error, and takes time to clean up.
+
+        An error of another process ends it no more, only when that one has waited for long; its silence does.
+        """
+        self._end(_CLOSING, "")
 
     def _end(self, state: str, why: str) -> None:
         self._state, self._why = state, why[:1000]
@@ -124,7 +140,7 @@ class Watch:
                 who = " and ".join(f"process {number}" for number in silent)
                 what = f"{who} of this run did not answer for config.peer_timeout={self._timeout:g} seconds"
                 self._leave(PeerLost(_lost(what)))
-            elif reasons and (gone or failed >= self._timeout) and self._state == _RUNNING:
+            elif reasons and self._state in ((_RUNNING, _CLOSING) if gone else (_RUNNING,) if failed >= _GRACE else ()):
                 self._leave(PeerLost(reasons[0]))
 
     def _reasons(self) -> list[str]:
@@ -145,6 +161,12 @@ class Watch:
         self._end(_GONE, _reason(error))
         time.sleep(2 * self._every if self._own == 0 else 0.3)  # the others hear why from process 0, before it ends
         os._exit(_exit_code(error))
+
+
+def closing() -> None:
+    """Calls `Watch.closing`, if the processes of this run watch each other."""
+    if Watch.current is not None:
+        Watch.current.closing()
 
 
 def _reason(error: BaseException | None) -> str:

@@ -25,7 +25,7 @@ from sidae_jax.evaluation.config import protocol
 from sidae_jax.mesh import put_tree
 from sidae_jax.methods import make_method
 from sidae_jax.monitoring import Measured, stop_rule
-from sidae_jax.runs import checkpoint
+from sidae_jax.runs import checkpoint, sums
 from sidae_jax.training import monitor
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
@@ -199,21 +199,27 @@ def test_what_a_kill_after_the_last_save_did_not_delete_goes_at_the_next_start(t
     assert not trash.exists()
 
 
-@pytest.mark.parametrize("damage", ["lost", "another figure"])
+@pytest.mark.parametrize("damage", ["lost", "another figure", "lost, of a version without checksums"])
 def test_the_best_checkpoint_stays_where_metrics_that_name_it_are_damaged(tmp_path, monkeypatch, caplog, damage):
     known = {2: 0.9}  # the best one, of all
     monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": known.get(int(state.step), 0.1), "rankme": 2.0})
+    if "version" in damage:
+
+        def of_metrics(content):
+            raise OSError
+
+        monkeypatch.setattr(sums, "of_metrics", of_metrics)  # which is then left out
     train(settings(), str(tmp_path))
     assert steps(tmp_path) == [2, 16]
     path = tmp_path / "metrics.jsonl"
-    if damage == "lost":
+    if "lost" in damage:
         path.unlink()
     else:
         path.write_text(path.read_text().replace('"knn": 0.9', '"knn": 0.0'))
     for _ in range(2):
         train(settings(), str(tmp_path))
         assert steps(tmp_path) == [2, 16]
-    assert "metrics.jsonl is not as it was" in caplog.text
+    assert ("metrics.jsonl is not as it was" in caplog.text) == ("version" not in damage)
 
 
 def knn_protocol() -> ConfigDict:

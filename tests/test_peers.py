@@ -45,6 +45,7 @@ def ended(monkeypatch):
 
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(peers, "_GRACE", 0.4)
     return codes
 
 
@@ -106,8 +107,13 @@ def test_an_error_of_all_is_raised_in_all(ended, monkeypatch):
 def test_an_end_of_all_leaves_each_its_time_to_clean_up(ended, monkeypatch):
     store, errors = Store(), [UserError("the loss is nan"), SystemExit(143)]
     for error in errors:
-        closes_loggers = lambda error=error: (time.sleep(1.5), fail(error))  # noqa: E731
         watches = [watch(i, store, monkeypatch) for i in range(2)]
+
+        def closes_loggers(error=error, own=watches[0]):
+            own.closing()
+            time.sleep(5)  # longer than the grace and the timeout
+            fail(error)
+
         assert run(watches, [closes_loggers, lambda error=error: fail(error)]) == [error, error]
     assert ended == []
 

@@ -57,13 +57,17 @@ def current(path: pathlib.Path, records: list[Record]) -> list[Record]:
 
 
 def _lines(path: pathlib.Path) -> list[Record]:
-    try:
-        records, problems = parse(path) if path.exists() else ([], [])
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): move it away, or put back a copy") from error
+    records, problems = _parsed(path)
     for problem in problems:
         logging.warning("%s; it is skipped", problem)
     return records
+
+
+def _parsed(path: pathlib.Path) -> tuple[list[Record], list[str]]:
+    try:
+        return parse(path) if path.exists() else ([], [])
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): move it away, or put back a copy") from error
 
 
 def parse(path: pathlib.Path) -> tuple[list[Record], list[str]]:
@@ -103,7 +107,7 @@ def add(path: pathlib.Path, record: Record) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        if path.exists() and parse(path)[1]:
+        if _parsed(path)[1]:
             aside = keep_aside(path.with_name(f".{path.name}.damaged"), read_regular(path))
             logging.warning("%s is written anew; what was damaged stays as %s", path, aside)
         by_step = {earlier["step"]: earlier for earlier in _lines(path)} | {record["step"]: record}

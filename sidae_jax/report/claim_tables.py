@@ -71,7 +71,7 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
         lines = []
         for claim in claims():
             first, second = (measured.get(_place(claim, side)) for side in (claim.first, claim.second))
-            if first and second:
+            if first and second and first is not second:
                 lines.append(_line(claim, first, second, published))
         if lines:
             tables.append(Table(scale.title, HEADER, lines, NOTES))

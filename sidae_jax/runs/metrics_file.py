@@ -17,22 +17,25 @@ def read(path: pathlib.Path) -> tuple[list[Record], list[str]]:
     Raises:
       OSError: the file cannot be read.
     """
-    found, problems = parse(path.parent, _content(path))
-    return [record for record, _ in found], problems
+    content, damage = _content(path)
+    found, problems = parse(content)
+    return [record for record, _ in found], problems + ([damage] if damage else [])
 
 
-def _content(path: pathlib.Path) -> bytes:
-    """Reads the file again if a run has saved since: its newest checkpoint then notes more than was read."""
+def _content(path: pathlib.Path) -> tuple[bytes, str | None]:
+    """Returns the content with a sentence if it is not what the run's checkpoints say.
+
+    It is read again if a run has saved since, so that the newest checkpoint notes more than was read.
+    """
     content = read_regular(path)
-    for _ in range(3):
-        if sums.metrics_problem(path.parent, content) is None or (again := read_regular(path)) == content:
-            break
-        content = again
-    return content
+    damage = sums.metrics_problem(path.parent, content)
+    while damage is not None and (again := read_regular(path)) != content:
+        content, damage = again, sums.metrics_problem(path.parent, again)
+    return content, damage
 
 
-def parse(folder: pathlib.Path, content: bytes) -> tuple[list[tuple[Record, bytes]], list[str]]:
-    """Returns each record of a run's metrics.jsonl with its line, and sentences: see `read`.
+def parse(content: bytes) -> tuple[list[tuple[Record, bytes]], list[str]]:
+    """Returns each record of a metrics.jsonl with its line, and a sentence on each line that is none.
 
     What stands after the last line break is left out: a run may be writing it, or was killed while it did.
     """
@@ -42,14 +45,12 @@ def parse(folder: pathlib.Path, content: bytes) -> tuple[list[tuple[Record, byte
             found.append((_record(line), line + b"\n"))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             problems.append(f"metrics.jsonl: line {number} is corrupt: {describe(error)}")
-    if (problem := sums.metrics_problem(folder, content)) is not None:
-        problems.append(problem)
     return found, problems
 
 
 def problem(path: pathlib.Path) -> str | None:
     """Returns a sentence if the file is not what the run's checkpoints say. Raises OSError."""
-    return sums.metrics_problem(path.parent, _content(path) if path.exists() else b"")
+    return _content(path)[1] if path.exists() else sums.metrics_problem(path.parent, b"")
 
 
 def newest(path: pathlib.Path, key: str) -> Record:

@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from sidae_jax.files import disk_errno
+from sidae_jax.files import NotWritten, disk_errno
 
 
 class _NoTracebacksOfOrbax(logging.Filter):
@@ -40,11 +40,11 @@ def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: pathlib.Path) -> Iterator[None]:
-    """Raises OSError, with this path, for what tensorstore and orbax raise if the disk is full or read-only."""
+    """Raises NotWritten, with this path, for what tensorstore and orbax raise if the disk is full or read-only."""
     try:
         yield
     except Exception as error:  # tensorstore has ValueError for all
         number = error.errno if isinstance(error, OSError) else disk_errno(str(error))
         if number is None:
             raise
-        raise OSError(number, os.strerror(number), str(path)) from error
+        raise NotWritten(number, os.strerror(number), str(path)) from error

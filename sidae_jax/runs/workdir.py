@@ -217,8 +217,13 @@ class Workdir:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): move it away; the run then writes a new one"
             ) from error
-        found, problems = metrics_file.parse(self.folder, content)
-        self.metrics_damaged = bool(problems)
+        found, problems = metrics_file.parse(content)
+        if (damage := sums.metrics_problem(self.folder, content)) is not None:
+            problems.append(damage)
+        # Checkpoints of older versions do not note what they were saved after, which is a line every log_every steps.
+        log_every = max(self.config.log_every, (self._before or {}).get("config", {}).get("log_every", 0))
+        missing = max((record["step"] for record, _ in found), default=0) + log_every <= step
+        self.metrics_damaged = missing or bool(problems)
         if problems:
             aside = keep_aside(path.with_name(f".damaged-{step}-{path.name}"), content)
             logging.warning("%s: %s. The run goes on; the damaged file stays as %s.", path, problems[0], aside)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from sidae_jax import files, mesh
+from sidae_jax import files, mesh, peers
 from sidae_jax.errors import Diverged
 from sidae_jax.training.clock import Clock
 from sidae_jax.training.console import TrainingConsole
@@ -45,12 +45,14 @@ def train(
     then = "give the same command again, which goes on from the last checkpoint"
     with contextlib.ExitStack() as exit_stack, files.disk_trouble_told(workdir, then):
         run = open_run(config, workdir, exit_stack)
+        exit_stack.callback(peers.closing)  # before what `open_run` has opened is closed
         trained = False
         for seed in run.seeds:
             seed.on_log = on_log
         with signals or StopSignals() as signals:
             while segment := next_segment([seed for seed in run.seeds if not seed.ended], run.total_steps):
                 trained |= _train_segment(run, segment, signals)
+        peers.closing()
         for seed in run.seeds:
             seed.checkpoints.settle()  # a kill may have come between the last save and the deletions after it
             seed.close_loggers(finished=True)

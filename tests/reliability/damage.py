@@ -162,7 +162,7 @@ class _World:
         if kind == DELETED and target.optional:
             if same:
                 return "same result", True
-            made_again = target.name.startswith(("cached", "compiled"))
+            made_again = target.what.startswith(("cached", "compiled"))
             return "left out, as one never made", ended["code"] in (0, 2) and not made_again
         if verified and verified["code"] != 1 and (told or not same):
             return "verify finds nothing", False
