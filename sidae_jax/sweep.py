@@ -29,8 +29,8 @@ from sidae_jax.config import one_of, validate
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job
-from sidae_jax.files import open_folder, open_here, read_regular
-from sidae_jax.runs import sums
+from sidae_jax.files import open_folder, open_here
+from sidae_jax.runs import done, sums
 
 _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of an experiment, such as table1, or the path of its file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the experiment, with a folder for each run.")
@@ -154,8 +154,8 @@ class _Sweep:
             bar = progress.add_task("", total=sum(len(job.commands) for job in self.jobs))
             for job in self.jobs:
                 folder = self.workdir / job.name
-                done = _done(folder)
-                remaining = [command for command in job.commands if list(command) not in done]
+                succeeded = done.commands(folder)
+                remaining = [command for command in job.commands if list(command) not in succeeded]
                 progress.advance(bar, len(job.commands) - len(remaining))
                 for i, command in enumerate(remaining):
                     progress.update(bar, description=job.name)
@@ -198,29 +198,6 @@ class _Sweep:
         self.stopped_by = number
         if self.child is not None:
             self.child.send_signal(signal.SIGTERM)
-
-
-def _done(folder: pathlib.Path) -> list[list[str]]:
-    """Returns the commands that have succeeded in the folder; a damaged line is skipped, and its command run again.
-
-    Raises UserError if the file cannot be read.
-    """
-    commands = []
-    path = folder / "done.jsonl"
-    try:
-        lines = read_regular(path).splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): move it away, and all of it is run again"
-        ) from error
-    for line in lines:
-        try:
-            commands.append(sums.unsealed(json.loads(line))["command"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return commands
 
 
 if __name__ == "__main__":

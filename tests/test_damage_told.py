@@ -9,14 +9,14 @@ from run_commands import write_run
 from saved_runs import PRETRAINING, state_arrays
 from test_prepared import prepare
 
-from sidae_jax import api, array_cache, grown_arrays, sweep
+from sidae_jax import api, array_cache, grown_arrays
 from sidae_jax.config import plain
 from sidae_jax.data import load
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import picture_file, results
 from sidae_jax.growing_entry import Part
 from sidae_jax.report import run_index, training_curves
-from sidae_jax.runs import measured, metrics_file, pretrained, status, sums, verify, weights_file
+from sidae_jax.runs import done, measured, metrics_file, pretrained, status, sums, verify, weights_file
 from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.runs.overview import Overview
 from sidae_jax.runs.workdir import FORMAT, Workdir
@@ -207,13 +207,13 @@ def test_a_damaged_directory_of_pictures_is_an_error_of_theirs(tmp_path, at):
 def test_a_damaged_line_of_a_sweep_is_run_again(tmp_path, line):
     good = json.dumps({"command": ["main"], "seconds": 1.0})
     (tmp_path / "done.jsonl").write_bytes(f"{line}\n{good}\n".encode(errors="surrogateescape"))
-    assert sweep._done(tmp_path) == [["main"]]
+    assert done.commands(tmp_path) == [["main"]]
 
 
 def test_a_command_that_was_another_is_run_again(tmp_path):
     line = json.dumps(sums.sealed({"command": ["main", "--config.knn.k=2"], "seconds": 1.0}))
     (tmp_path / "done.jsonl").write_text(line.replace("k=2", "k=3") + "\n")
-    assert sweep._done(tmp_path) == []
+    assert done.commands(tmp_path) == []
 
 
 def test_what_an_export_says_of_its_arrays_has_a_checksum(tmp_path):

@@ -49,7 +49,9 @@ def tiny(**changes):
 
 
 def lines_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    records, problems = results.parse(path)
+    assert problems == []
+    return records
 
 
 def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsys):

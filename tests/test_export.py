@@ -128,6 +128,7 @@ def test_what_stands_beside_the_arrays(part, tmp_path):
         metadata = file.metadata()
     assert json.loads(metadata.pop("mean")) == list(NORMALIZATION.mean)
     assert json.loads(metadata.pop("std")) == list(NORMALIZATION.std)
+    assert len(metadata.pop("metadata_sha256")) == 64  # tests/test_damage_told.py
     assert metadata == {
         "format": "pt",
         "sidae_jax": sidae_jax.__version__,

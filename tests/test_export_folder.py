@@ -191,6 +191,7 @@ def of_another_width(path):
     arrays = safetensors.numpy.load_file(path)
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = {**file.metadata(), "width": "100000"}
+    del metadata["metadata_sha256"]  # as in a file of an older version
     safetensors.numpy.save_file(arrays, path, metadata)
 
 

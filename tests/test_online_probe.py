@@ -1,7 +1,6 @@
 """The online probe: the classifier trained on the way, measured on test images by the program's own function."""
 
 import dataclasses
-import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from saved_runs import NORMALIZATION, arrays_of
 from sidae_jax import data
 from sidae_jax.config import pretraining
 from sidae_jax.errors import UserError
-from sidae_jax.evaluation import config
+from sidae_jax.evaluation import config, results
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.methods import make_method
 from sidae_jax.runs import checkpoint
@@ -57,7 +56,7 @@ def test_it_is_the_accuracy_of_the_runs_own_classifier_in_evaluation_mode(name, 
     assert record["step"] == 7
     assert record["n_test"] == 200
     path = tmp_path / "eval" / "online-digits-1-seed0.jsonl"
-    assert json.loads(path.read_text()) == record
+    assert results.parse(path) == ([record], [])
     assert "online probe on digits" in capsys.readouterr().out
 
 

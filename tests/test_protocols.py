@@ -1,7 +1,6 @@
 """The protocols beside the linear probe: each against NumPy, and all of them by the program's own function."""
 
 import dataclasses
-import json
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from test_linear_probe import assert_layers_close, numpy_sgd
 
 from sidae_jax import data, streams
 from sidae_jax.evaluation import backbone as backbones
-from sidae_jax.evaluation import config, finetune, fit, mlp_probe
+from sidae_jax.evaluation import config, finetune, fit, mlp_probe, results
 from sidae_jax.evaluation.fit import accuracy
 from sidae_jax.evaluation.fit import train_network as train
 from sidae_jax.evaluation.protocols import PROTOCOLS, FineTuning, MlpProbe
@@ -224,7 +223,7 @@ def test_every_protocol_writes_its_results(name, run, capsys):
     config.validate(settings)
     records = evaluate(settings, str(run))
     path = run / "eval" / f"{name}-digits-0.5-seed0.jsonl"
-    assert [json.loads(line) for line in path.read_text().splitlines()] == records
+    assert results.parse(path) == (records, [])
     assert [record["step"] for record in records] == [0, 3]
     for record in records:
         assert record["protocol"] == name

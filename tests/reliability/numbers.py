@@ -79,11 +79,18 @@ def _stopped(config: dict, said: str, workdir: pathlib.Path) -> Outcome:
 
 
 def _collapsed(what: str, config: dict, said: str, workdir: pathlib.Path) -> Outcome:
-    """Whether a run whose last line says that its features have collapsed has said so in a warning, once."""
+    """Whether a run has told, once, that its features have collapsed; and nothing if they have not, as rounding decides.
+
+    Without stop-gradient they always do.
+    """
     warnings = re.findall(r"^warning: feature_std is ([\d.]+) at step (\d+) ", said, re.MULTILINE)
-    last = float(re.findall(r"feature_std ([\d.]+)", said)[-1])
-    good = last < CollapseWatch.BELOW and len(warnings) == 1 and float(warnings[0][0]) < CollapseWatch.BELOW
-    return Outcome(f"collapse: {what}", "told, once", good, f"{config}\n{workdir}\n{said}")
+    below = "".join(
+        "x" if float(std) < CollapseWatch.BELOW else "." for std in re.findall(r"feature_std ([\d.]+) ", said)
+    )
+    collapsed = "x" * CollapseWatch.LINES in below
+    good = len(warnings) == collapsed and (collapsed or config["method"] != "no_stop")
+    outcome = "told, once" if collapsed else "not collapsed, nothing told"
+    return Outcome(f"collapse: {what}", outcome, good, f"{config}\n{workdir}\n{said}")
 
 
 def _replayed(name: str, curves: dict[str, list]) -> Outcome:
