@@ -79,9 +79,9 @@ def _stopped(config: dict, said: str, workdir: pathlib.Path) -> Outcome:
 
 
 def _collapsed(what: str, config: dict, said: str, workdir: pathlib.Path) -> Outcome:
-    """Whether a run has told, once, that its features have collapsed; and nothing if they have not, as rounding decides.
+    """Whether a run has told, once, that its features have collapsed, and nothing if they have not.
 
-    Without stop-gradient they always do.
+    Without stop-gradient they always do; at too high a rate rounding decides.
     """
     warnings = re.findall(r"^warning: feature_std is ([\d.]+) at step (\d+) ", said, re.MULTILINE)
     below = "".join(
