@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from reliability import commands
 from reliability.damage_commands import OFTEN, PROBE, TINY, command
-from sidae_jax import api, sweep
+from sidae_jax import api
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.evaluation import make_pictures
@@ -30,6 +30,7 @@ from sidae_jax.exports import embeddings, make_export
 from sidae_jax.overrides import override
 from sidae_jax.report import build, pages, run_index, summaries
 from sidae_jax.runs import __main__ as runs_program
+from sidae_jax.runs import done as commands_done
 from sidae_jax.runs import index, show, sums
 from sidae_jax.runs.checkpoint import arrays_sha256
 from sidae_jax.runs.overview import Overview
@@ -152,7 +153,7 @@ def embed_by_command(world: pathlib.Path, _: Any) -> Any:
 
 def done(world: pathlib.Path, _: Any) -> Any:
     """Whether a sweep takes nothing for done that is not; what is missing it runs again."""
-    return all(each in _DONE for each in sweep._done(world))
+    return all(each in _DONE for each in commands_done.commands(world))
 
 
 def load(what: str, step: Any, world: pathlib.Path, _: Any) -> Any:
