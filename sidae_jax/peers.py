@@ -136,11 +136,13 @@ class Watch:
             gone = [number for number in self._others if self._states[number][0] == _GONE]
             reasons = self._reasons()
             failed += passed if reasons else 0.0
+            long_enough = {_RUNNING: gone or failed >= _GRACE, _CLOSING: gone}
+            may_end = long_enough.get(self._state, False)
             if silent:
                 who = " and ".join(f"process {number}" for number in silent)
                 what = f"{who} of this run did not answer for config.peer_timeout={self._timeout:g} seconds"
                 self._leave(PeerLost(_lost(what)))
-            elif reasons and self._state in ((_RUNNING, _CLOSING) if gone else (_RUNNING,) if failed >= _GRACE else ()):
+            elif reasons and may_end:
                 self._leave(PeerLost(reasons[0]))
 
     def _reasons(self) -> list[str]:

@@ -132,6 +132,15 @@ def test_a_run_that_has_not_ended_has_no_last_checkpoint(tmp_path):
     assert table_of(tmp_path) == {}
 
 
+def test_a_checkpoint_is_not_compared_with_itself(tmp_path):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.5]] * 3, (0, 25), epochs=200, **THIN)
+    for path in tmp_path.rglob("probe.jsonl"):
+        path.write_text(path.read_text().replace('"epoch": 200.0', '"epoch": 25.0'))
+    for path in tmp_path.rglob("config.json"):
+        path.write_text(path.read_text().replace('"epochs": 200', '"epochs": 25'))
+    assert table_of(tmp_path) == {}
+
+
 def test_training_from_scratch_is_the_untrained_backbone_fine_tuned(tmp_path):
     few = {"label_fraction": 0.01, "n_train": 500}
     scratch = ([[0.20], [0.21], [0.22]], (0,), {**few, "protocol": "finetune"})

@@ -107,10 +107,11 @@ def add(path: pathlib.Path, record: Record) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        if _parsed(path)[1]:
+        records, problems = _parsed(path)
+        if problems:
             aside = keep_aside(path.with_name(f".{path.name}.damaged"), read_regular(path))
-            logging.warning("%s is written anew; what was damaged stays as %s", path, aside)
-        by_step = {earlier["step"]: earlier for earlier in _lines(path)} | {record["step"]: record}
+            logging.warning("%s; it is written anew, and what was damaged stays as %s", "; ".join(problems), aside)
+        by_step = {earlier["step"]: earlier for earlier in records} | {record["step"]: record}
         counted = ({**by_step[step], _COUNT: len(by_step)} for step in sorted(by_step))
         write_text(path, "".join(json.dumps(sums.sealed(each)) + "\n" for each in counted))
 

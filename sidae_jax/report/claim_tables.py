@@ -71,11 +71,16 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
         lines = []
         for claim in claims():
             first, second = (measured.get(_place(claim, side)) for side in (claim.first, claim.second))
-            if first and second and first is not second:
+            same = _last_epoch_named(claim.first, scale) == _last_epoch_named(claim.second, scale)
+            if first and second and not same:
                 lines.append(_line(claim, first, second, published))
         if lines:
             tables.append(Table(scale.title, HEADER, lines, NOTES))
     return tables
+
+
+def _last_epoch_named(side: Side, scale: _Scale) -> Side:
+    return side._replace(epoch=scale.epochs) if side.epoch is None else side
 
 
 def _place(claim: Claim, side: Side) -> _Place:
