@@ -105,8 +105,8 @@ def test_an_error_of_all_is_raised_in_all(ended, monkeypatch):
 
 
 def test_an_end_of_all_leaves_each_its_time_to_clean_up(ended, monkeypatch):
-    store, errors = Store(), [UserError("the loss is nan"), SystemExit(143)]
-    for error in errors:
+    for error in UserError("the loss is nan"), SystemExit(143):
+        store = Store()  # a new one, as each run has: in the old one the others have ended
         watches = [watch(i, store, monkeypatch) for i in range(2)]
 
         def closes_loggers(error=error, own=watches[0]):
