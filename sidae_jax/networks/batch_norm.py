@@ -62,7 +62,9 @@ class BatchNorm(nnx.Module):
         for view in range(mean.shape[0]):
             running_mean = self.momentum * running_mean + (1 - self.momentum) * lax.stop_gradient(mean[view])
             running_var = self.momentum * running_var + (1 - self.momentum) * lax.stop_gradient(unbiased[view])
-        self.mean[...], self.var[...] = running_mean, running_var
+        # with [...] = Flax would ask for the sharding of a tracer, which takes a sixth of all tracing
+        self.mean.set_value(running_mean)
+        self.var.set_value(running_var)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

@@ -1,10 +1,8 @@
 """Damaged files: what the programs that read them say and do."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-import queue
 import random
 import re
 from collections.abc import Iterator
@@ -13,8 +11,8 @@ from typing import Any
 from reliability import commands
 from reliability.damage_commands import command
 from reliability.files_damaged import DAMAGES, DELETED, copied
-from reliability.outcomes import Outcome, in_parallel
-from reliability.served import Server
+from reliability.outcomes import Outcome
+from reliability.served import Server, in_worlds
 
 TITLE = "Damaged files"
 TEXT = """
@@ -70,21 +68,8 @@ TARGETS = [
 ]
 
 
-def run(count: int, seed: int, folder: pathlib.Path, workers: int = 2) -> Iterator[Outcome]:
-    waiting: queue.Queue[_World] = queue.Queue()
-    with contextlib.ExitStack() as stack:
-        worlds = [stack.enter_context(_World(folder / f"world{i}")) for i in range(min(workers, count))]
-        for world in worlds:
-            waiting.put(world)
-
-        def case(number: int) -> Outcome:
-            world = waiting.get()
-            try:
-                return world.case(number, seed)
-            finally:
-                waiting.put(world)
-
-        yield from in_parallel(case, range(count), workers)
+def run(count: int, seed: int, folder: pathlib.Path) -> Iterator[Outcome]:
+    yield from in_worlds(_World, folder, lambda world, number: world.case(number, seed), range(count), count > IN_CI)
 
 
 class _World:
@@ -97,12 +82,6 @@ class _World:
         self.results: dict[tuple[str, bool], Any] = {}
         self.made: dict[str, Any] | None = None
         self.server.send("make")
-
-    def __enter__(self) -> "_World":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.server.close()
 
     def case(self, number: int, seed: int) -> Outcome:
         first = self.made is None

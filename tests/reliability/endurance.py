@@ -14,7 +14,7 @@ compares its bits, and evaluates the untrained backbone by nearest neighbors, th
 and the accuracy are always the same, and from the first quarter to the end memory, open files, threads and the disk
 (but for the lines of metrics.jsonl) stay flat.
 """
-IN_CI, IN_FULL = 60, 2000
+IN_CI, IN_FULL = 20, 2000
 
 # how much each may grow from the first quarter to the end
 _FLAT = {"memory": 40 << 20, "open files": 2, "threads": 4, "disk": 100_000}

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pathlib
-import queue
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +10,8 @@ from reliability import commands
 from reliability.files_damaged import copied
 from reliability.hostile_cases import CASES
 from reliability.hostile_files import Hostile
-from reliability.outcomes import Outcome, in_parallel
-from reliability.served import Server
+from reliability.outcomes import Outcome
+from reliability.served import Server, in_worlds
 
 TITLE = "Hostile files"
 TEXT = """
@@ -29,26 +28,10 @@ IN_CI, IN_FULL = 20, len(_PAIRS)
 _MEMORY, _SECONDS, _PRINTED = 600 << 20, 120.0, 100_000
 
 
-def run(count: int, seed: int, folder: pathlib.Path, workers: int = 2) -> Iterator[Outcome]:
+def run(count: int, seed: int, folder: pathlib.Path) -> Iterator[Outcome]:
     """Yields the outcomes of so many of all pairs, evenly spaced; the seed says where they begin."""
     pairs = [_PAIRS[(seed + number * len(_PAIRS) // count) % len(_PAIRS)] for number in range(count)]
-    worlds = [_World(folder / f"world{i}") for i in range(min(workers, count))]
-    waiting: queue.Queue[_World] = queue.Queue()
-    for world in worlds:
-        waiting.put(world)
-
-    def case(pair: tuple[Hostile, str]) -> Outcome:
-        world = waiting.get()
-        try:
-            return world.case(*pair)
-        finally:
-            waiting.put(world)
-
-    try:
-        yield from in_parallel(case, pairs, workers)
-    finally:
-        for world in worlds:
-            world.server.close()
+    yield from in_worlds(_World, folder, lambda world, pair: world.case(*pair), pairs, count > IN_CI)
 
 
 class _World:

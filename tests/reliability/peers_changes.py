@@ -30,7 +30,7 @@ class Start:
 
 
 DEVICES = tuple(Start(1, devices) for devices in (8, 4, 2, 1, 8))
-DEVICES_IN_CI = tuple(Start(1, devices) for devices in (8, 2, 8))
+DEVICES_IN_CI = tuple(Start(1, devices) for devices in (8, 2))
 PROCESSES = tuple(Start(processes, 1) for processes in (2, 1, 2))
 _COMPARED, _RTOL, _ATOL = 3, 1e-3, 5e-4
 LOSSES_DIFFER = (

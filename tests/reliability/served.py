@@ -1,16 +1,18 @@
-"""A process that answers lines of JSON, one for one."""
+"""Worlds, each a folder with a process that answers lines of JSON about it, one for one."""
 
 import json
 import os
 import pathlib
+import queue
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from reliability.commands import ROOT
+from reliability.outcomes import Outcome, in_parallel
 
 
 class Server:
@@ -55,3 +57,43 @@ class Server:
         for file in (self._process.stdin, self._process.stdout, self._log):
             if file:
                 file.close()
+
+
+class World(Protocol):
+    """A folder and its process."""
+
+    server: Server
+
+
+W = TypeVar("W", bound=World)
+T = TypeVar("T")
+
+
+def in_worlds(
+    world_in: Callable[[pathlib.Path], W],
+    folder: pathlib.Path,
+    case: Callable[[W, T], Outcome],
+    choices: Iterable[T],
+    two: bool,
+) -> Iterator[Outcome]:
+    """Yields the outcome of each choice, tried in one world or in two at once, and ends their processes.
+
+    CI has one: its other core has other tests, and a world takes long to make.
+    """
+    worlds = [world_in(folder / f"world{i}") for i in range(1 + two)]
+    waiting: queue.Queue[W] = queue.Queue()
+    for world in worlds:
+        waiting.put(world)
+
+    def tried(choice: T) -> Outcome:
+        world = waiting.get()
+        try:
+            return case(world, choice)
+        finally:
+            waiting.put(world)
+
+    try:
+        yield from in_parallel(tried, choices, len(worlds))
+    finally:
+        for world in worlds:
+            world.server.close()
