@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from sidae_jax.config import flat, pretraining, validate, view_settings
+from sidae_jax.config import pretraining, validate, view_settings
 from sidae_jax.config_files import load_config
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError
 from sidae_jax.overrides import override
 from sidae_jax.recorded_run import Record, Run

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from sidae_jax import config_files, interrupt, key_help
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError
 from sidae_jax.runs.values import printable
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidae_jax.config import FREE_KEYS, flat, pretraining
+from sidae_jax.config import FREE_KEYS, pretraining
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError
 from sidae_jax.settings import METHOD_SETTINGS, REPORT_METHODS
 

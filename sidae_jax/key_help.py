@@ -11,7 +11,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sidae_jax import settings
-from sidae_jax.config import INPUTS, OPTIMIZERS, SCHEDULES, flat
+from sidae_jax.config import INPUTS, OPTIMIZERS, SCHEDULES
+from sidae_jax.config_values import flat
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS
 from sidae_jax.loggers.names import LOGGERS
 from sidae_jax.monitoring import STOP_MEASURES

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError, nearest
 from sidae_jax.settings import FOLDER_KEYS, METHOD_SETTINGS, method_keys
 

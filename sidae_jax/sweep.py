@@ -25,7 +25,8 @@ import rich.progress
 from absl import flags
 
 from sidae_jax import cli, config_files, data, experiments
-from sidae_jax.config import one_of, validate
+from sidae_jax.config import validate
+from sidae_jax.config_values import one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.experiments import Job

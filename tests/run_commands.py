@@ -9,7 +9,7 @@ import sys
 from report_files import write_results
 from saved_runs import PRETRAINING, save, trained_arrays
 
-from sidae_jax.config import plain
+from sidae_jax.config_values import plain
 from sidae_jax.runs.workdir import FORMAT
 
 ROOT = pathlib.Path(__file__).parent.parent

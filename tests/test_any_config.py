@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from sidae_jax import cli, config_files
 from sidae_jax import main as _options  # noqa: F401 (it defines them)
-from sidae_jax.config import flat, pretraining, validate
+from sidae_jax.config import pretraining, validate
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.evaluation.protocols import PROTOCOLS

@@ -18,7 +18,8 @@ from test_step import devices
 
 import sidae_jax
 from sidae_jax import data, mesh
-from sidae_jax.config import flat, pretraining, view_settings
+from sidae_jax.config import pretraining, view_settings
+from sidae_jax.config_values import flat
 from sidae_jax.data.normalization import measure
 from sidae_jax.errors import UserError
 from sidae_jax.training import step

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from sidae_jax.config import flat, pretraining, validate, view_settings
+from sidae_jax.config import pretraining, validate, view_settings
+from sidae_jax.config_values import flat
 from sidae_jax.data import DATASETS
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation_config

@@ -10,7 +10,7 @@ from saved_runs import PRETRAINING, state_arrays
 from test_prepared import prepare
 
 from sidae_jax import api, array_cache, grown_arrays
-from sidae_jax.config import plain
+from sidae_jax.config_values import plain
 from sidae_jax.data import load
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import picture_file, results

@@ -10,7 +10,8 @@ from saved_runs import NORMALIZATION, flip_a_bit, save, trained_arrays
 from test_export import run_of
 
 import sidae_jax
-from sidae_jax.config import plain, pretraining
+from sidae_jax.config import pretraining
+from sidae_jax.config_values import plain
 from sidae_jax.errors import UserError
 from sidae_jax.exports import encoder, hub_folder, make_export
 

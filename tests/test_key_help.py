@@ -4,7 +4,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from sidae_jax import key_help
-from sidae_jax.config import flat, pretraining, validate
+from sidae_jax.config import pretraining, validate
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
 from sidae_jax.evaluation.protocols import PROTOCOLS

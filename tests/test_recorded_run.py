@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import sidae_jax
-from sidae_jax.config import plain, pretraining, validate
+from sidae_jax.config import pretraining, validate
+from sidae_jax.config_values import plain
 from sidae_jax.errors import UserError
 from sidae_jax.runs.checkpoint import Checkpoints
 

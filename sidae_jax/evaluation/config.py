@@ -5,7 +5,8 @@ import dataclasses
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sidae_jax.config import check, check_folder, check_keys, one_of
+from sidae_jax.config import check_folder
+from sidae_jax.config_values import check, check_keys, one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import data_set
 from sidae_jax.evaluation.protocols import FEATURES, PROTOCOLS

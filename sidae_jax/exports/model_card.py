@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from sidae_jax.config import PLACE_KEYS, flat
+from sidae_jax.config import PLACE_KEYS
+from sidae_jax.config_values import flat
 from sidae_jax.exports import card_usage
 from sidae_jax.exports.card_citations import METHODS, SIDAE
 from sidae_jax.exports.card_results import Result

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import UInt8
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.loggers.protocol import PROJECT, LoggedRun, keep_id, kept_id, one_picture
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported

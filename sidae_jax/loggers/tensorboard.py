@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.loggers.protocol import LoggedRun, one_picture
 
 

@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import numpy as np
 from jaxtyping import UInt8
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.loggers.protocol import PROJECT, LoggedRun, one_picture
 
 _SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")

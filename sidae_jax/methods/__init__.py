@@ -22,7 +22,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sidae_jax.config import backbone_settings, method_settings, one_of
+from sidae_jax.config import backbone_settings, method_settings
+from sidae_jax.config_values import one_of
 from sidae_jax.methods.ae import AE
 from sidae_jax.methods.dae import DAE
 from sidae_jax.methods.sidae import SidAE

@@ -3,7 +3,8 @@
 import functools
 from typing import Any
 
-from sidae_jax.config import FREE_KEYS, flat, plain, pretraining
+from sidae_jax.config import FREE_KEYS, pretraining
+from sidae_jax.config_values import flat, plain
 from sidae_jax.experiments import short_key
 from sidae_jax.runs.values import setting_text
 

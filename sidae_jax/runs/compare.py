@@ -6,7 +6,7 @@ from typing import Any
 
 import rich.console
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.runs import cells, curves
 from sidae_jax.runs.metrics_file import figure
 from sidae_jax.runs.overview import Evaluation, Overview

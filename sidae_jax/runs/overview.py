@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from sidae_jax.config import flat
+from sidae_jax.config_values import flat
 from sidae_jax.evaluation import results
 from sidae_jax.files import read_regular
 from sidae_jax.runs import metrics_file, state, status, sums

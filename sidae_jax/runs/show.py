@@ -4,7 +4,8 @@ from typing import Any
 
 import rich.console
 
-from sidae_jax.config import flat, plain, pretraining
+from sidae_jax.config import pretraining
+from sidae_jax.config_values import flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.monitoring import Measured
 from sidae_jax.runs import cells, curves, listing

@@ -8,7 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sidae_jax import array_cache
-from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, pretraining, validate
+from sidae_jax.config import FREE_KEYS, PLACE_KEYS, pretraining, validate
+from sidae_jax.config_values import flat
 from sidae_jax.errors import UserError, one_line
 from sidae_jax.evaluation import picture_file
 from sidae_jax.files import read_regular

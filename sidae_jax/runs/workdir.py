@@ -15,7 +15,8 @@ from typing import IO, Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from sidae_jax.config import FREE_KEYS, PLACE_KEYS, flat, plain
+from sidae_jax.config import FREE_KEYS, PLACE_KEYS
+from sidae_jax.config_values import flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import atomic_write, keep_aside, naming, open_here, read_regular, write_text
 from sidae_jax.runs import checkpoint_steps, metrics_file, sums

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from sidae_jax import processes
-from sidae_jax.config import plain
+from sidae_jax.config_values import plain
 from sidae_jax.data.normalization import Normalization
 from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers

@@ -8,7 +8,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sidae_jax import data, files, mesh, processes
-from sidae_jax.config import PLACE_KEYS, flat, folder_settings, plain, single_seeds
+from sidae_jax.config import PLACE_KEYS, folder_settings, single_seeds
+from sidae_jax.config_values import flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.monitoring import stop_rule
 from sidae_jax.networks import conv_onednn

@@ -12,7 +12,7 @@ from saved_runs import PRETRAINING, save, trained_arrays
 
 from reliability import commands
 from reliability.outcomes import Outcome, in_parallel
-from sidae_jax.config import plain
+from sidae_jax.config_values import plain
 from sidae_jax.runs.workdir import FORMAT
 
 TITLE = "Wrong configs"
