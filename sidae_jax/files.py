@@ -49,10 +49,9 @@ def open_folder(path: str | os.PathLike, inside: str = "", *, flag: str = "--wor
     except OSError as error:
         if error.errno in FULL:
             raise disk_trouble(f"{flag}={path}", error.errno, "start again") from error
-        raise UserError(
-            f"{flag}={path} cannot be written ({error.strerror}: {error.filename or folder}): "
-            f"give a folder of yours, such as {flag}=runs/cifar10"
-        ) from error
+        where = folder if folder.is_dir() else error.filename or folder  # not the temporary file in it
+        way_out = "make it writable" if inside else f"give a folder of yours, such as {flag}=runs/cifar10"
+        raise UserError(f"{flag}={path} cannot be written ({error.strerror}: {where}): {way_out}") from error
     return folder
 
 

@@ -179,15 +179,15 @@ def test_a_part_is_restored_alone_and_as_strictly(workdir):
 @pytest.mark.parametrize("reopened", [False, True])
 def test_what_a_stop_left_is_removed_by_the_next_save_and_nothing_else(workdir, reopened):
     with Checkpoints(workdir, read_only=False) as checkpoints:
-        checkpoints.save(3, some_arrays(3), METADATA, scheduled=False)
+        checkpoints.save(3, some_arrays(3), {**METADATA, "step": 3}, scheduled=False)
         assert checkpoints.steps() == [1, 2, 3]
         if not reopened:
-            checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
+            checkpoints.save(4, some_arrays(4), {**METADATA, "step": 4}, scheduled=True)
             checkpoints.settle()
     with Checkpoints(workdir, read_only=False) as checkpoints:
         if reopened:
             assert_bit_equal(checkpoints.newest_intact(some_arrays(0))[1], some_arrays(3))
-            checkpoints.save(4, some_arrays(4), METADATA, scheduled=True)
+            checkpoints.save(4, some_arrays(4), {**METADATA, "step": 4}, scheduled=True)
             checkpoints.settle()
         assert checkpoints.steps() == [1, 2, 4]
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["1", "2", "4"]
@@ -206,7 +206,7 @@ def test_reading_writes_nothing(workdir, caplog):
         with pytest.raises(AssertionError):
             checkpoints.newest_intact(some_arrays(0))
         with pytest.raises(AssertionError):
-            checkpoints.save(3, some_arrays(3), METADATA, scheduled=True)
+            checkpoints.save(3, some_arrays(3), {**METADATA, "step": 3}, scheduled=True)
     assert listing() == before
     assert not caplog.records
 

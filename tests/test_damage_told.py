@@ -1,6 +1,7 @@
 """Damage of files that had no checksum: it was silent, or a traceback, and is now told."""
 
 import json
+import shutil
 import struct
 
 import numpy as np
@@ -17,7 +18,7 @@ from sidae_jax.evaluation import picture_file, results
 from sidae_jax.growing_entry import Part
 from sidae_jax.report import run_index, training_curves
 from sidae_jax.runs import done, measured, metrics_file, pretrained, status, sums, verify, weights_file
-from sidae_jax.runs.checkpoint import Checkpoints
+from sidae_jax.runs.checkpoint import Checkpoints, CorruptCheckpoint
 from sidae_jax.runs.overview import Overview
 from sidae_jax.runs.workdir import FORMAT, Workdir
 
@@ -149,7 +150,7 @@ def test_a_setting_that_no_other_file_has_is_told(run, caplog):
 def test_the_loss_beside_a_checkpoint_is_told(run):
     edit(run / "checkpoints/8/metadata/metadata", '"epoch": 2.0', '"epoch": 3.0')
     (problem, *_) = Overview(run, "run").problems
-    assert problem.startswith("checkpoints/8 cannot be read: ValueError: its checksum does not match")
+    assert problem.startswith("checkpoints/8 cannot be read: its checksum does not match")
 
 
 def test_a_damaged_status_is_told(tmp_path):
@@ -246,3 +247,32 @@ def test_a_damaged_description_of_a_prepared_data_set_is_told(tmp_path, old, new
     info.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=r"pets"):
         load("pets", "train", str(tmp_path))
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_started_anew(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with Workdir(folder, PRETRAINING, lock=True) as workdir:
+        workdir.write_config("a" * 64)
+        workdir.status.opened(0, 20)
+        workdir.status.saved_step = 8
+    (folder / "metrics.jsonl").write_text(json.dumps(LINES[1]) + "\n")
+    for _ in range(2):  # the start that is refused forgets nothing
+        with pytest.raises(UserError, match=r"checkpoints is missing: status.json says that step 8 was saved"):
+            Workdir(folder, PRETRAINING, lock=True)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+    (folder / "checkpoints" / "8").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), Workdir(folder, PRETRAINING, lock=True):
+        raise KeyboardInterrupt  # before it has opened its checkpoints
+    assert status.read(folder)["saved_step"] == 8
+
+
+def test_a_checkpoint_of_another_step_is_not_restored(run):
+    shutil.copytree(run / "checkpoints" / "8", run / "checkpoints" / "12")
+    with Checkpoints(run, read_only=True) as checkpoints:
+        for read in (lambda: checkpoints.restore(12, state_arrays()), lambda: checkpoints.check(12)):
+            with pytest.raises(CorruptCheckpoint, match="checkpoints/12: it is the checkpoint of step 8"):
+                read()
+    with Checkpoints(run, read_only=False) as checkpoints:
+        step, _, _ = checkpoints.newest_intact(state_arrays())
+    assert (step, (run / "checkpoints" / ".corrupt-12").is_dir()) == (8, True)

@@ -85,7 +85,8 @@ def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkey
     )
     assert [label for label, _ in drawn] == ["sidae, w = 0.5", "sidae, w = 0.5; stem = cifar"]
     assert all(len(points) == 2 for _, points in drawn)
-    assert "again512 and plain512 have the same settings and d = 512" in caplog.text
+    said = "again1024 and plain1024 have the same settings and d = 1024: the curve shows only the first one"
+    assert f"{said} (and so for 1 more)" in caplog.text
 
 
 RUNS = {"plain": {}, "again": {}, "other": {"settings": "stem = cifar"}}

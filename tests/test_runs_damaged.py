@@ -39,7 +39,7 @@ DAMAGE = {
     "metadata": (lambda run: flip_a_bit(run / "checkpoints/40/metadata/metadata"), "checkpoints/40"),
     "a checkpoint in another's place": (
         lambda run: in_place_of(run / "checkpoints" / "20", run / "checkpoints" / "40"),
-        "checkpoints/40 is the checkpoint of step 20",
+        "checkpoints/40: it is the checkpoint of step 20",
     ),
     "config.json": (lambda run: (run / "config.json").write_text("{"), "config.json cannot be read"),
     "a value in config.json": (
@@ -55,6 +55,19 @@ DAMAGE = {
         "metrics.jsonl: line 2 is corrupt",
     ),
     "lost lines of metrics": (lambda run: (run / "metrics.jsonl").write_text(""), "metrics.jsonl ends before step 40"),
+    "a line after the end": (lambda run: (end(run), append(run, {"step": 50})), "metrics.jsonl has a line of step 50"),
+    "the newest checkpoint": (
+        lambda run: (end(run), shutil.rmtree(run / "checkpoints/40")),
+        "status.json says that step 40 was saved, and the newest checkpoint is of step 20",
+    ),
+    "a result twice": (
+        lambda run: twice(run / "eval/probe.jsonl"),
+        "eval/probe.jsonl: 4 lines are there, of 3 that were written",
+    ),
+    "settings of another kind": (
+        lambda run: (run / "config.json").write_text("[]"),
+        "config.json cannot be read: it has no settings of a run",
+    ),
     "a result": (lambda run: edit(run / "eval/probe.jsonl", "0.4", "4"), "eval/probe.jsonl"),
     "status.json": (lambda run: (run / "status.json").write_text("{}"), "status.json cannot be read"),
 }
@@ -63,6 +76,22 @@ DAMAGE = {
 def in_place_of(one, other):
     shutil.rmtree(other)
     one.rename(other)
+
+
+def end(run):
+    content = {"state": "finished", "time": 1.0, "host": "vm", "saved_step": 40}
+    (run / "status.json").write_text(json.dumps(content))
+
+
+def append(run, record):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def twice(path):
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.dumps({**record, "records": len(records)}) for record in records]
+    path.write_text("\n".join([*lines, lines[-1]]) + "\n")
 
 
 def edit(path, old, new):

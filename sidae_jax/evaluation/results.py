@@ -83,8 +83,8 @@ def parse(path: pathlib.Path) -> tuple[list[Record], list[str]]:
             records.append({"step": record["step"], **{key: record[key] for key in record if key != _COUNT}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             problems.append(f"{path}: line {number} is corrupt: {describe(error)}")
-    if not lines or len(lines) < wanted:
-        problems.append(f"{path}: {len(lines)} of {wanted or 'its'} lines are there")
+    if not lines or (wanted and len(lines) != wanted):
+        problems.append(f"{path}: {len(lines)} lines are there, of {wanted or 'those'} that were written")
     return records, problems
 
 

@@ -166,6 +166,7 @@ def _curves(
       name: what the warning calls x.
     """
     curves: dict[Pretraining, dict[float, Summary]] = {}
+    doubled = []
     for s in sorted(last, key=lambda s: s.pretraining.label):
         run = s.pretraining
         so_far = "" if s.epoch == run.epochs else f"epoch {s.epoch:g} of {run.epochs}"
@@ -174,11 +175,11 @@ def _curves(
         if (at := x(run)) is None:
             continue
         if at in points:
-            logging.warning(
-                "%s and %s have the same settings and %s = %g: the curve shows only the first one",
-                *(points[at].pretraining.label, run.label, name, at),
-            )
+            doubled.append(f"{points[at].pretraining.label} and {run.label} have the same settings and {name} = {at:g}")
         points.setdefault(at, s)
+    if doubled:
+        more = f" (and so for {len(doubled) - 1} more)" if len(doubled) > 1 else ""
+        logging.warning("%s: the curve shows only the first one%s", doubled[0], more)
     return {run: sorted(points.items()) for run, points in curves.items()}
 
 

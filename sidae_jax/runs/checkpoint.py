@@ -124,6 +124,8 @@ class Checkpoints:
             problem = sizes.problem(self.directory / str(step) / "state", metadata.get("config"))
         except OSError as error:  # the run that trains here has just removed it
             problem = one_line(error)
+        if (saved := metadata.get("step", step)) != step:
+            problem = f"it is the checkpoint of step {saved}"
         if problem is not None:
             raise CorruptCheckpoint(f"{self.directory / str(step)}: {problem}")
         return metadata

@@ -4,7 +4,7 @@ import functools
 import json
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from sidae_jax.config_values import flat
@@ -87,6 +87,7 @@ class Overview:
         complete = self.last is not None and self.epochs is not None and self.last.epoch >= self.epochs
         stopped = self.last is not None and not self.last.scheduled
         self.state = state.find(folder, locked, self.status, complete=complete, left_by_a_stop=stopped)
+        self._note(*self._beyond_the_last_checkpoint())
         if self.state == "running":  # it may have written them in the meantime
             self.problems = [problem for problem in self.problems if "is missing" not in problem]
 
@@ -153,8 +154,18 @@ class Overview:
     def _note(self, *problems: str) -> None:
         self.problems += [problem for problem in problems if problem not in self.problems]
 
+    def _beyond_the_last_checkpoint(self) -> Iterator[str]:
+        last = self.steps[-1] if self.steps else 0
+        saved = self.status.get("saved_step") if self.status else None
+        if self.steps and isinstance(saved, int) and saved > last:
+            yield f"{status.FILE} says that step {saved} was saved, and the newest checkpoint is of step {last}"
+        elif self.steps and self.state == "finished" and (figure(self.newest, "step") or 0) > last:
+            yield f"metrics.jsonl has a line of step {self.newest['step']}, and the last step is {last}"
+
     def _read_config(self) -> dict[str, Any]:
         content = modern(sums.read_json(self.folder / "config.json"))
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise ValueError("it has no settings of a run")
         config = content["config"]
         for key in ("method", "dataset", "train_split"):
             text(config, key)

@@ -52,6 +52,7 @@ class StatusFile:
         with contextlib.suppress(OSError, ValueError):
             self._before = read_regular(self._path).decode()
         self._started = time.time()
+        self.saved_step = self.saved_before()  # of a start that ends before it has opened them, too
         self._write("running")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="status.json", daemon=True)
@@ -65,6 +66,13 @@ class StatusFile:
             self._put_back()  # a start that was refused, or interrupted before anything was done, has changed nothing
         else:
             self._write(*self._outcome(error))
+
+    def saved_before(self) -> int | None:
+        """Returns the step of the last checkpoint by the file that an earlier start left; None if it says nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            saved = (read(self._path.parent) or {}).get("saved_step")
+            return saved if type(saved) is int else None
+        return None
 
     def opened(self, step: int, total_steps: int) -> None:
         """Notes that the run has opened its checkpoints, that the newest is of `step`, and which step is the last."""

@@ -53,5 +53,8 @@ def setting_text(key: str, value: Any) -> str:
 
 def describe(error: Exception) -> str:
     """Returns the error in one line of at most 200 characters, for a warning."""
-    message = printable(f"{type(error).__name__}: {error}")
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    # those of values say enough; of "KeyError: 'step'" the kind is the half
+    message = printable(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
     return message if len(message) <= 200 else message[:197] + "..."

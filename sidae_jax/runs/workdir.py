@@ -19,9 +19,8 @@ from sidae_jax.config import FREE_KEYS, PLACE_KEYS
 from sidae_jax.config_values import flat, plain
 from sidae_jax.errors import UserError
 from sidae_jax.files import atomic_write, keep_aside, naming, open_here, read_regular, write_text
-from sidae_jax.runs import checkpoint_steps, metrics_file, sums
+from sidae_jax.runs import checkpoint_steps, metrics_file, status, sums
 from sidae_jax.runs.old_names import modern
-from sidae_jax.runs.status import StatusFile
 from sidae_jax.runs.values import printable
 
 # The version of a run's files. It is raised when older runs cannot be continued to the result they would have had:
@@ -52,7 +51,7 @@ class Workdir:
         self.folder = folder
         self.config = config
         self.token: str | None = None
-        self.status = StatusFile(folder)
+        self.status = status.StatusFile(folder)
         self.metrics_damaged = False
         self._before = self._read_config()
         self.new = self._before is None
@@ -130,6 +129,8 @@ class Workdir:
             return None
         try:
             before = modern(sums.read_json(path))
+            if not isinstance(before, dict):
+                raise ValueError("it holds no settings")
             old, format_, _ = flat(before["config"]), before.get("format", 1), before["data_sha256"]
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(
@@ -150,6 +151,11 @@ class Workdir:
                 f"--workdir={self.folder} holds a run with other settings ({changes}), which would give another "
                 "result: give the old values to continue it, or another --workdir to start a new run"
                 + self._way_to_train_longer(old, new)
+            )
+        if (saved := self.status.saved_before()) and not self.checkpoint_steps():
+            raise UserError(
+                f"{self.folder / 'checkpoints'} is missing: {status.FILE} says that step {saved} was saved; put it "
+                f"back, move {self.folder} away to start this seed anew, or give another --workdir"
             )
         return before
 

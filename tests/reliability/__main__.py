@@ -16,28 +16,29 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import conftest  # noqa: F401 (the caches of the tests' own)
-
-from reliability import tables
-from reliability.outcomes import counted
-from reliability.parts import PARTS
+from reliability.parts import NAMES, part
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="all cases, and write the tables of docs/reliability.md")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between: %(default)s")
+    parser.add_argument("--only", default=",".join(NAMES), help="parts, with commas between: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the random choices")
     arguments = parser.parse_args()
     names = arguments.only.split(",")
-    if unknown := sorted(set(names) - set(PARTS)):
-        parser.error(f"--only has {', '.join(unknown)}: give some of {', '.join(PARTS)}")
+    if unknown := sorted(set(names) - set(NAMES)):
+        parser.error(f"--only has {', '.join(unknown)}: give some of {', '.join(NAMES)}")
+    import conftest  # noqa: F401 (the caches of the tests' own; all this is slow, which --help should not be)
+
+    from reliability import tables
+    from reliability.outcomes import counted
+
     failed = False
     for name in names:
-        part, start, outcomes = PARTS[name], time.time(), []
-        count = part.IN_FULL if arguments.full else part.IN_CI
+        module, start, outcomes = part(name), time.time(), []
+        count = module.IN_FULL if arguments.full else module.IN_CI
         with tempfile.TemporaryDirectory(prefix=f"sidae-jax-{name}-") as folder:
-            for outcome in part.run(count, arguments.seed, pathlib.Path(folder)):
+            for outcome in module.run(count, arguments.seed, pathlib.Path(folder)):
                 outcomes.append(outcome)
                 mark = "" if outcome.ok else f"   NOT OK\n{outcome.detail}"
                 print(f"{name} {len(outcomes)}/{count}  {outcome.what}: {outcome.outcome}{mark}", flush=True)

@@ -4,16 +4,12 @@ TITLE: a line; TEXT: what a case does and what is promised; IN_CI and IN_FULL: t
 run(count, seed, folder): yields the Outcomes of that many cases, whose random choices follow from the seed.
 """
 
-from reliability import cost, damage, disk, endurance, hostile, kill, numbers, peers, wrong_input
+import importlib
+import types
 
-PARTS = {
-    "kill": kill,
-    "damage": damage,
-    "disk": disk,
-    "numbers": numbers,
-    "peers": peers,
-    "wrong_input": wrong_input,
-    "hostile": hostile,
-    "endurance": endurance,
-    "cost": cost,
-}
+NAMES = ("kill", "damage", "disk", "numbers", "peers", "wrong_input", "hostile", "endurance", "cost")
+
+
+def part(name: str) -> types.ModuleType:
+    """Returns the part, imported only now: all of them together take seconds, which --help should not."""
+    return importlib.import_module(f"reliability.{name}")

@@ -6,7 +6,7 @@ import json
 import pathlib
 import platform
 
-from reliability.parts import PARTS
+from reliability.parts import NAMES, part
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _COUNTS = _ROOT / "docs" / "results" / "reliability.json"
@@ -25,13 +25,13 @@ def keep(name: str, command: str, seconds: float, counts: dict[tuple[str, str, b
         "versions": {**versions, "python": platform.python_version()},
         "counts": [{"what": w, "outcome": o, "ok": ok, "cases": number} for (w, o, ok), number in counts.items()],
     }
-    _COUNTS.write_text(json.dumps({name: kept[name] for name in PARTS if name in kept}, indent=1) + "\n")
+    _COUNTS.write_text(json.dumps({name: kept[name] for name in NAMES if name in kept}, indent=1) + "\n")
     text = _PAGE.read_text().partition(_MARK)[0]
-    _PAGE.write_text(text + _MARK + "".join(_section(name, kept[name]) for name in PARTS if name in kept))
+    _PAGE.write_text(text + _MARK + "".join(_section(name, kept[name]) for name in NAMES if name in kept))
 
 
 def _section(name: str, kept: dict) -> str:
-    part, counts = PARTS[name], kept["counts"]
+    module, counts = part(name), kept["counts"]
     wrong = sum(row["cases"] for row in counts if not row["ok"])
     rows = "".join(
         f"| {row['what']} | {row['outcome']}{'' if row['ok'] else ' (**not ok**)'} | {row['cases']} |\n"
@@ -39,7 +39,7 @@ def _section(name: str, kept: dict) -> str:
     )
     versions = ", ".join(f"{package} {version}" for package, version in kept["versions"].items())
     return (
-        f"\n## {part.TITLE}\n\n{part.TEXT.strip()}\n\n```bash\n{kept['command']}\n```\n\n"
+        f"\n## {module.TITLE}\n\n{module.TEXT.strip()}\n\n```bash\n{kept['command']}\n```\n\n"
         f"{sum(row['cases'] for row in counts)} cases, {wrong} of them not as promised; "
         f"{kept['seconds'] / 60:.0f} minutes, {kept['date']}, {versions}."
         f"\n\n| what happens | what comes of it | cases |\n|---|---|---|\n{rows}"
