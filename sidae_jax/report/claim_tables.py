@@ -161,10 +161,14 @@ def _name(side: Side) -> str:
 
 def _published(claim: Claim, published: list[PublishedAccuracy]) -> str:
     """Returns the published difference or the two standard errors; empty where a source has them in a figure alone."""
-    found = [_published_at(claim, side, published) for side in (claim.first, claim.second)]
-    if None in found:
+    tables = {row.source: [each for each in published if each.source == row.source] for row in published}
+    of_one_table = (
+        [_published_at(claim, side, rows) for side in (claim.first, claim.second)] for rows in tables.values()
+    )
+    # the appendix has another accuracy than the paper's Table 1 in a place
+    first, second = next((pair for pair in of_one_table if None not in pair), (None, None))
+    if first is None or second is None:
         return ""
-    first, second = (row for row in found if row)
     if first.standard_error is None or second.standard_error is None:
         return "" if claim.relation == "steadier" else f"{first.accuracy - second.accuracy:+.2f}"
     if claim.relation == "steadier":
@@ -174,7 +178,6 @@ def _published(claim: Claim, published: list[PublishedAccuracy]) -> str:
 
 
 def _published_at(claim: Claim, side: Side, published: list[PublishedAccuracy]) -> PublishedAccuracy | None:
-    """Returns the first one, which is that of the paper's own Table 1 where its appendix has another."""
     wanted = (side.method, side.w, side.protocol, claim.pretrained_on, claim.evaluated_on, claim.label_fraction)
     for row in published if side.epoch is None else ():
         if wanted == (row.method, row.w, row.protocol, row.pretrained_on, row.evaluated_on, row.label_fraction):

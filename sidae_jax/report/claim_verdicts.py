@@ -64,7 +64,10 @@ def _judgement(first, second, ours, low, high, agree, holds, fails):
 
 
 def _difference(first: Accuracies, second: Accuracies, paired: bool) -> tuple[str, float, float]:
-    """Returns the difference of the means with its standard error as text, and its 95% interval, NaN for few seeds."""
+    """Returns the difference of the means with its standard error as text, and its 95% interval.
+
+    The interval is NaN for few seeds, and where no seed differs from another: then nothing is known of their spread.
+    """
     if not first or not second:
         return "", math.nan, math.nan
     if paired:
@@ -76,7 +79,9 @@ def _difference(first: Accuracies, second: Accuracies, paired: bool) -> tuple[st
     squares = [_standard_error(side) ** 2 for side in ((first,) if paired else (first, second))]
     error, sizes = math.sqrt(sum(squares)), (len(first), len(second))
     # Welch and Satterthwaite; of a paired difference, n - 1
-    freedom = sum(squares) ** 2 / sum(s**2 / (n - 1) for s, n in zip(squares, sizes, strict=False)) if error else 1.0
+    if error == 0:
+        return f"{difference:+.2f} (0.00)", math.nan, math.nan
+    freedom = sum(squares) ** 2 / sum(s**2 / (n - 1) for s, n in zip(squares, sizes, strict=False))
     reach = stats.t.ppf(0.975, freedom) * error
     return f"{difference:+.2f} ({error:.2f})", difference - reach, difference + reach
 
