@@ -99,6 +99,39 @@ def test_a_second_damage_is_kept_beside_the_first(run, caplog):
     assert len(list(run.glob(".damaged*"))) == 2
 
 
+def test_damage_of_metrics_is_told_until_the_user_has_seen_to_it(run):
+    path, whole = run / "metrics.jsonl", (run / "metrics.jsonl").read_text()
+    edit(path, "0.25", "0.95")
+    with Workdir(run, PRETRAINING, lock=True) as workdir, workdir.open_metrics(8) as file:
+        assert not workdir.metrics_certain
+        file.write(json.dumps({**LINES[1], "step": 12}) + "\n")
+    with Checkpoints(run, read_only=False) as checkpoints:  # the save after that
+        noted = {sums.METRICS: sums.of_metrics(path.read_bytes())}
+        metadata = {"step": 12, "epoch": 3.0, "config": PRETRAINING.to_dict(), "normalization": {}, **noted}
+        checkpoints.save(12, state_arrays(), metadata, scheduled=True)
+    told = "metrics.jsonl was damaged, as .damaged-8-metrics.jsonl still is"
+    assert any(told in problem for problem in Overview(run, "run").problems)
+    assert verify.verify([str(run)]) == 1
+    with Checkpoints(run, read_only=True) as checkpoints, pytest.raises(UserError, match=told):
+        pretrained.one_step(checkpoints, measured.BEST)
+    with Workdir(run, PRETRAINING, lock=True) as workdir:
+        workdir.open_metrics(12).close()
+        assert told in workdir.metrics_damage
+    assert len(list(run.glob(".damaged*"))) == 1
+    path.write_text(whole + path.read_text().splitlines(keepends=True)[-1])
+    (run / ".damaged-8-metrics.jsonl").unlink()
+    assert not any("was damaged" in problem for problem in Overview(run, "run").problems)
+
+
+def test_what_follows_the_last_save_is_done_again_whatever_it_is(run):
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b"\0" * 20 + b"\n" + json.dumps(LINES[1]).encode() + b"\n")
+    with Workdir(run, PRETRAINING, lock=True) as workdir:
+        workdir.open_metrics(8).close()
+        assert workdir.metrics_certain
+    assert (metrics_file.read(run / "metrics.jsonl"), list(run.glob(".damaged*"))) == ((LINES, []), [])
+
+
 def test_a_damaged_result_is_kept_when_others_are_written(tmp_path, caplog):
     path = tmp_path / "eval" / "linear.jsonl"
     for step in (0, 8, 16):
@@ -110,6 +143,9 @@ def test_a_damaged_result_is_kept_when_others_are_written(tmp_path, caplog):
     assert aside.read_text() == damaged
     assert str(aside) in caplog.text
     assert [record["step"] for record in results.parse(path)[0]] == [0, 16, 24]
+    overview = Overview(tmp_path, "run")
+    overview.evaluations()
+    assert any("eval/.linear.jsonl.damaged is a damaged result file" in problem for problem in overview.problems)
 
 
 def test_a_save_while_metrics_are_read_is_no_damage(run, monkeypatch):

@@ -25,7 +25,8 @@ from sidae_jax.evaluation.config import protocol
 from sidae_jax.mesh import put_tree
 from sidae_jax.methods import make_method
 from sidae_jax.monitoring import Measured, stop_rule
-from sidae_jax.runs import checkpoint, sums
+from sidae_jax.runs import checkpoint, pretrained, sums
+from sidae_jax.runs.checkpoint import Checkpoints
 from sidae_jax.training import monitor
 from sidae_jax.training.run import Run
 from sidae_jax.training.seed_run import SeedRun
@@ -199,7 +200,9 @@ def test_what_a_kill_after_the_last_save_did_not_delete_goes_at_the_next_start(t
     assert not trash.exists()
 
 
-@pytest.mark.parametrize("damage", ["lost", "another figure", "lost, of a version without checksums"])
+@pytest.mark.parametrize(
+    "damage", ["lost", "another figure", "lost, of a version without checksums", "another figure, of such a version"]
+)
 def test_the_best_checkpoint_stays_where_metrics_that_name_it_are_damaged(tmp_path, monkeypatch, caplog, damage):
     known = {2: 0.9}  # the best one, of all
     monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": known.get(int(state.step), 0.1), "rankme": 2.0})
@@ -219,7 +222,28 @@ def test_the_best_checkpoint_stays_where_metrics_that_name_it_are_damaged(tmp_pa
     for _ in range(2):
         train(settings(), str(tmp_path))
         assert steps(tmp_path) == [2, 16]
-    assert ("metrics.jsonl is not as it was" in caplog.text) == ("version" not in damage)
+    assert ("metrics.jsonl is not as it was" in caplog.text) == ("version" not in damage)  # else it cannot be known
+
+
+def test_damaged_measures_decide_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": 0.1 + float(state.step) / 100, "rankme": 2.0})
+    monkeypatch.setattr(StopSignals, "wanted", stop_at(tmp_path, 10))
+    with pytest.raises(SystemExit):
+        train(settings(stop_when="knn:4"), str(tmp_path))
+    monkeypatch.undo()
+    monkeypatch.setattr(Run, "measure", lambda self, state: {"knn": 0.1 + float(state.step) / 100, "rankme": 2.0})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"knn": 0.12', '"knn": 0.92'))  # no later one would be as good
+    with pytest.raises(UserError, match=r"stop_when=knn:4 needs the measures so far, but in .* is not as it was"):
+        train(settings(stop_when="knn:4"), str(tmp_path))
+    assert "stays as" in caplog.text
+    train(settings(), str(tmp_path))
+    assert steps(tmp_path) == [10, 16]  # the best of those measured since, and what was there
+    with (
+        Checkpoints(tmp_path, read_only=True) as checkpoints,
+        pytest.raises(UserError, match=".damaged-10-metrics.jso"),
+    ):
+        pretrained.one_step(checkpoints, "best")
 
 
 def knn_protocol() -> ConfigDict:

@@ -137,6 +137,11 @@ class Overview:
 
     def evaluations(self) -> list[Evaluation]:
         """Returns the results of the evaluations, a file after the other, by its name."""
+        for aside in sorted(self.folder.glob("eval/.*.damaged*")):
+            self._note(
+                f"eval/{aside.name} is a damaged result file that an evaluation has kept: the one beside it may lack "
+                "results; delete it when they are there again"
+            )
         paths = sorted(self.folder.glob("eval/*.jsonl"))
         read = (self._try(f"eval/{path.name}", functools.partial(self._read_results, path), None) for path in paths)
         return [evaluation for evaluation in read if evaluation is not None]

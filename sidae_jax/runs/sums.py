@@ -49,15 +49,35 @@ def of_metrics(content: bytes) -> dict[str, Any]:
 
 
 def metrics_problem(folder: pathlib.Path, content: bytes) -> str | None:
-    """Returns a sentence if the content of a run's metrics.jsonl is not what its newest readable checkpoint notes."""
+    """Returns a sentence if a run's metrics.jsonl, with this content, is damaged, or was when a start found it."""
+    return metrics_changed(folder, content) or metrics_once_damaged(folder)
+
+
+def metrics_changed(folder: pathlib.Path, content: bytes) -> str | None:
+    """Returns a sentence if the content is not what the run's newest readable checkpoint notes."""
+    if (found := metrics_note(folder)) is None or of_metrics(content[: found[1]["bytes"]]) == found[1]:
+        return None
+    return f"metrics.jsonl is not as it was when checkpoint {found[0]} was saved: figures in it may be wrong"
+
+
+def metrics_once_damaged(folder: pathlib.Path) -> str | None:
+    """Returns a sentence if a start has kept a damaged metrics.jsonl: what it could not mend is in today's, too."""
+    for aside in sorted(folder.glob(".damaged-*-metrics.jsonl*")):
+        return (
+            f"metrics.jsonl was damaged, as {aside.name} still is: figures of the steps up to there may be wrong or "
+            f"missing; put back a copy, or see to them, and delete {aside.name}"
+        )
+    return None
+
+
+def metrics_note(folder: pathlib.Path) -> tuple[str, dict[str, Any]] | None:
+    """Returns the step of the newest readable checkpoint and what it notes of metrics.jsonl; None without a note."""
     steps = (path.name for path in (folder / "checkpoints").glob("*") if path.name.isascii() and path.name.isdigit())
     for step in sorted(steps, key=int, reverse=True):
         try:
             path = folder / "checkpoints" / step / "metadata" / "metadata"
-            noted = unsealed(json.loads(read_regular(path)), OF_METADATA)[METRICS]
-            if of_metrics(content[: noted["bytes"]]) == noted:
-                return None
-            return f"metrics.jsonl is not as it was when checkpoint {step} was saved: figures in it may be wrong"
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue  # damaged, which is told elsewhere, or older than this note
+            noted = unsealed(json.loads(read_regular(path)), OF_METADATA).get(METRICS)
+            return None if noted is None else (step, {"bytes": int(noted["bytes"]), "sha256": noted["sha256"]})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # damaged, which is told elsewhere
     return None

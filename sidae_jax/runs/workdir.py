@@ -41,6 +41,8 @@ class Workdir:
       joined_late: whether this seed was added after others had checkpoints; it trains alone until it has caught up.
       token: the content of the lock file, unique to this start; None in a process that does not lock.
       status: what others are told about the run; written while the lock is held.
+      metrics_damage: what was or is wrong with metrics.jsonl; metrics_certain: whether it is known to be intact. Of
+        the process that opens it.
     """
 
     def __init__(self, folder: pathlib.Path, config: ConfigDict, *, lock: bool):
@@ -52,7 +54,8 @@ class Workdir:
         self.config = config
         self.token: str | None = None
         self.status = status.StatusFile(folder)
-        self.metrics_damaged = False
+        self.metrics_damage: str | None = None
+        self.metrics_certain = True
         self._before = self._read_config()
         self.new = self._before is None
         self.init_from: dict[str, Any] | None = None if self._before is None else self._before.get("init_from")
@@ -212,8 +215,7 @@ class Workdir:
     def open_metrics(self, step: int) -> IO[str]:
         """Opens metrics.jsonl for appending, after dropping the lines of steps after `step`, which are done again.
 
-        A damaged file is kept beside it, with a warning, and `metrics_damaged` is then True. Raises UserError if it
-        cannot be read.
+        A damaged file is kept beside it, with a warning. Raises UserError if it cannot be read.
         """
         path = self.folder / "metrics.jsonl"
         try:
@@ -224,13 +226,14 @@ class Workdir:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): move it away; the run then writes a new one"
             ) from error
+        noted, changed = sums.metrics_note(self.folder), sums.metrics_changed(self.folder, content)
+        if noted is not None and changed is None:
+            content = content[: noted[1]["bytes"]]  # what follows is done again, whatever it is
         found, problems = metrics_file.parse(content)
-        if (damage := sums.metrics_problem(self.folder, content)) is not None:
-            problems.append(damage)
-        # Checkpoints of older versions do not note what they were saved after, which is a line every log_every steps.
-        log_every = max(self.config.log_every, (self._before or {}).get("config", {}).get("log_every", 0))
-        missing = max((record["step"] for record, _ in found), default=0) + log_every <= step
-        self.metrics_damaged = missing or bool(problems)
+        problems += [changed] if changed else []
+        self.metrics_damage = problems[0] if problems else sums.metrics_once_damaged(self.folder)
+        # checkpoints of older versions do not note what they were saved after
+        self.metrics_certain = self.metrics_damage is None and (step == 0 or noted is not None)
         if problems:
             aside = keep_aside(path.with_name(f".damaged-{step}-{path.name}"), content)
             logging.warning("%s: %s. The run goes on; the damaged file stays as %s.", path, problems[0], aside)

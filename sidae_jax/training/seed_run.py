@@ -13,6 +13,7 @@ import numpy as np
 from sidae_jax import processes
 from sidae_jax.config_values import plain
 from sidae_jax.data.normalization import Normalization
+from sidae_jax.errors import UserError
 from sidae_jax.files import naming
 from sidae_jax.loggers.loggers import Loggers
 from sidae_jax.loggers.names import names_in
@@ -93,13 +94,25 @@ class SeedRun:
             self._samples = samples
             self._loggers = Loggers(names_in(self.config.loggers), self._logged_run())
 
-        records = measured.read(self.workdir.folder, self._on_disk) if jax.process_index() == 0 else None
-        self._measured = Measured(processes.gather(records)[0], stop_rule(self.config))
-        if processes.gather(self.workdir.metrics_damaged)[0]:  # which checkpoint is the best is not certain any more
+        self._measured = Measured(self._measures_so_far(), stop_rule(self.config))
+        if not processes.gather(self.workdir.metrics_certain)[0]:  # nor is it which checkpoint was the best so far
             for step in self.saved_steps:
                 self.checkpoints.keep(step)
         self.workdir.status.ended_early = self.stopped
         self.checkpoints.best = self._measured.best_step(self.saved_steps)
+
+    def _measures_so_far(self) -> list[dict[str, Any]]:
+        """Returns the records with measures; none if they may be wrong, since they decide what is kept. Collective."""
+        folder = self.workdir.folder
+        if damage := processes.gather(self.workdir.metrics_damage)[0]:
+            if self.config.stop_when:
+                raise UserError(
+                    f"config.stop_when={self.config.stop_when} needs the measures so far, but in {folder} {damage}: "
+                    "put back a copy of metrics.jsonl, or go on with --config.stop_when=None"
+                )
+            return []
+        records = measured.read(folder, self._on_disk) if jax.process_index() == 0 else None
+        return processes.gather(records)[0]
 
     @property
     def stopped(self) -> str | None:
