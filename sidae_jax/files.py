@@ -135,7 +135,7 @@ def atomic_write(path: pathlib.Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)  # while it is locked: unlocked, another writer might take it for abandoned
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may have become read-only
             temporary.unlink()

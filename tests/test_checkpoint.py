@@ -87,7 +87,7 @@ def test_an_empty_workdir_has_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9])  # orbax does not read the last tenth, an older copy of small arrays
-def test_a_flipped_bit_is_found_and_the_step_before_restored(workdir, at):
+def test_a_flipped_bit_is_found_and_the_step_before_restored(workdir, at, caplog):
     flip_bit(files_of(workdir, 2)[0], at)
     with Checkpoints(workdir, read_only=True) as checkpoints, pytest.raises(CorruptCheckpoint):
         checkpoints.restore(2, some_arrays(0))
@@ -95,6 +95,8 @@ def test_a_flipped_bit_is_found_and_the_step_before_restored(workdir, at):
     assert_bit_equal(arrays, some_arrays(1))
     assert metadata["step"] == 1
     assert (workdir / "checkpoints" / ".corrupt-2").is_dir()
+    assert f"Checkpoint 2 is corrupt ({workdir}/checkpoints/2" in caplog.text
+    assert f"it is moved to {workdir}/checkpoints/.corrupt-2." in caplog.text
     save(workdir, 2)  # its number is free again
     assert_bit_equal(restore_newest(workdir)[0], some_arrays(2))
 

@@ -1,5 +1,6 @@
 """A disk that takes no more, by a limit on the size of files: one sentence, and nothing of what others print of it."""
 
+import asyncio
 import contextlib
 import gc
 import io
@@ -53,6 +54,21 @@ def test_a_checkpoint_is_told_by_its_path_and_orbax_says_nothing(tmp_path, capfd
     time.sleep(0.2)  # tensorstore's other writes come to their ends
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("what", "is_told"), [("File too large [os_error_code='27']", False), ("a bug", True)])
+def test_writes_that_nobody_waits_for_say_nothing_of_a_full_disk(tmp_path, caplog, what, is_told):
+    async def write():
+        raise ValueError(what)
+
+    with Checkpoints(tmp_path, read_only=False):
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(write())
+        loop.run_until_complete(asyncio.wait([task]))
+        loop.close()
+        del task
+        gc.collect()
+    assert ("exception was never retrieved" in caplog.text) == is_told
 
 
 def test_the_lock_of_a_workdir_names_itself(tmp_path):

@@ -88,6 +88,18 @@ def test_a_pipe_in_a_data_set_is_refused(tmp_path, file):
         load("pets", "train", str(tmp_path))
 
 
+@pytest.mark.usefixtures("cache_folder")
+def test_a_pipe_behind_a_link_is_refused(tmp_path):
+    folder = prepare(tmp_path, "pets", ["train"]) / "pets"
+    (folder / "1.0.0").rename(tmp_path / "elsewhere")
+    (folder / "1.0.0").symlink_to(tmp_path / "elsewhere")
+    (folder / "1.0.0" / "up").symlink_to(folder)  # without end
+    load("pets", "train", str(tmp_path))
+    os.mkfifo(tmp_path / "elsewhere" / "pipe")
+    with pytest.raises(UserError, match=r"pets/1.0.0/pipe is no regular file"):
+        data_prepare._check_files(folder)
+
+
 def test_a_data_set_that_another_process_prepares_is_no_harm(tmp_path):
     """TFDS writes into a folder beside it, and renames that: what was listed there is gone a moment later."""
     folder, over = tmp_path / "digits", threading.Event()

@@ -111,8 +111,14 @@ def _check_files(folder: pathlib.Path) -> None:
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields what is in the folder, but not what TFDS prepares there in this moment, as another process may do."""
-    for top, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if ".incomplete" not in name)
+    seen = set()
+    for top, folders, names in os.walk(folder, followlinks=True):  # TFDS follows them, too
+        seen.add(os.path.realpath(top))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if ".incomplete" not in name and os.path.realpath(os.path.join(top, name)) not in seen
+        )
         yield from (pathlib.Path(top, name) for name in sorted(names))
 
 

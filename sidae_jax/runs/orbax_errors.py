@@ -2,7 +2,7 @@
 
 Before orbax raises an error, its threads log it with its traceback. It then closes the event loop to which tensorstore
 still reports its other reads and writes, and each of them ends in a traceback too: a page that says "Event loop is
-closed" and nothing of the disk.
+closed" and nothing of the disk, or, if they failed before that, that their "exception was never retrieved".
 """
 
 import contextlib
@@ -20,14 +20,23 @@ class _NoTracebacksOfOrbax(logging.Filter):
         return not (record.exc_info and "orbax" in pathlib.PurePath(record.pathname).parts)
 
 
-_FILTER = _NoTracebacksOfOrbax()
+class _NoOtherErrorsOfTheDisk(logging.Filter):
+    """For asyncio, which logs the errors of tasks that nobody waits for any more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not ("never retrieved" in str(record.msg) and error and disk_errno(str(error)) is not None)
+
+
+_FILTERS = {"absl": _NoTracebacksOfOrbax(), "asyncio": _NoOtherErrorsOfTheDisk()}
 _before = None
 
 
 def only_raise() -> None:
     """Leaves out what orbax says about errors that it raises, from now on: it may come after the error."""
     global _before
-    logging.getLogger("absl").addFilter(_FILTER)  # once, however often it is called
+    for name, its_filter in _FILTERS.items():
+        logging.getLogger(name).addFilter(its_filter)  # once, however often it is called
     if sys.unraisablehook is not _unraisable:
         _before, sys.unraisablehook = sys.unraisablehook, _unraisable
 

@@ -35,9 +35,9 @@ def _into_a_folder(path: pathlib.Path, _: random.Random) -> None:
     path.mkdir()
 
 
-DELETED = "deleted"
+DELETED, FLIPPED = "deleted", "a flipped bit"
 DAMAGES: dict[str, Callable[[pathlib.Path, random.Random], None]] = {
-    "a flipped bit": _rewritten(_flipped),
+    FLIPPED: _rewritten(_flipped),
     "cut short": _rewritten(_cut),
     "a zeroed block": _rewritten(_zeroed),
     "emptied": _rewritten(lambda *_: b""),

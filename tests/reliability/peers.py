@@ -39,7 +39,7 @@ _CHAINS_IN_FULL, _CHANGES_IN_FULL = 12, (3, 6)  # of devices, of processes
 def run(count: int, seed: int, folder: pathlib.Path) -> Iterator[Outcome]:
     """Yields the outcomes of the chains, two of which run at a time."""
     full = count > IN_CI
-    alone = functools.cache(lambda: _alone(folder))  # of two processes
+    alone = _alone(folder)  # of two processes
     devices, processes = _CHANGES_IN_FULL if full else (1, 0)  # test_processes.py has one of these
     plan: list[Callable[[], list[Outcome]]] = [
         *(functools.partial(_faults, folder, alone, f"{seed}, {i}") for i in range(_CHAINS_IN_FULL if full else 1)),
@@ -60,7 +60,7 @@ def _alone(folder: pathlib.Path) -> str:
         return sha256(processes.finished())
 
 
-def _faults(folder: pathlib.Path, alone: Callable[[], str], seed: str) -> list[Outcome]:
+def _faults(folder: pathlib.Path, alone: str, seed: str) -> list[Outcome]:
     """Returns the outcomes of a fault of each kind in one folder; the last of them is of the end, too."""
     choices = random.Random(seed)
     faults = choices.sample(FAULTS, len(FAULTS))
@@ -74,7 +74,7 @@ def _faults(folder: pathlib.Path, alone: Callable[[], str], seed: str) -> list[O
     try:
         with Processes(home, 2) as processes:
             found = sha256(processes.finished())
-        problem = "" if found == alone() else f"the parameters have sha256 {found}, those of the run alone {alone()}"
+        problem = "" if found == alone else f"the parameters have sha256 {found}, those of the run alone {alone}"
     except RuntimeError as error:
         problem = str(error)
     if problem:
