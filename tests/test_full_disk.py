@@ -56,8 +56,11 @@ def test_a_checkpoint_is_told_by_its_path_and_orbax_says_nothing(tmp_path, capfd
     assert not caplog.records
 
 
-@pytest.mark.parametrize(("what", "is_told"), [("File too large [os_error_code='27']", False), ("a bug", True)])
-def test_writes_that_nobody_waits_for_say_nothing_of_a_full_disk(tmp_path, caplog, what, is_told):
+@pytest.mark.parametrize(
+    ("what", "is_told"),
+    [("File too large [os_error_code='27']", False), ("DATA_LOSS: ... in OCDBT database", False), ("a bug", True)],
+)
+def test_tasks_that_nobody_waits_for_say_nothing_of_the_disk(tmp_path, caplog, what, is_told):
     async def write():
         raise ValueError(what)
 

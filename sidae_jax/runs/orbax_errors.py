@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterator
 
@@ -20,15 +21,16 @@ class _NoTracebacksOfOrbax(logging.Filter):
         return not (record.exc_info and "orbax" in pathlib.PurePath(record.pathname).parts)
 
 
-class _NoOtherErrorsOfTheDisk(logging.Filter):
-    """For asyncio, which logs the errors of tasks that nobody waits for any more."""
+class _NoOtherErrorsOfTensorstore(logging.Filter):
+    """For asyncio, which logs the errors of tasks that nobody waits for after the first one has failed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not ("never retrieved" in str(record.msg) and error and disk_errno(str(error)) is not None)
+        error = str(record.exc_info[1]) if record.exc_info else ""
+        return not ("never retrieved" in str(record.msg) and _OF_TENSORSTORE.search(error))
 
 
-_FILTERS = {"absl": _NoTracebacksOfOrbax(), "asyncio": _NoOtherErrorsOfTheDisk()}
+_OF_TENSORSTORE = re.compile(r"OCDBT|tensorstore|os_error_code")
+_FILTERS = {"absl": _NoTracebacksOfOrbax(), "asyncio": _NoOtherErrorsOfTensorstore()}
 _before = None
 
 
