@@ -28,14 +28,14 @@ IN_CI, IN_FULL = 25, 200
 # in CI, and in the whole: how many kills a chain has, and how many chains there are
 _PLAN = (
     ("training in two processes", (1, 1), (2, 4)),
-    ("training", (6, 1), (4, 15)),
+    ("training", (9, 1), (4, 15)),
     ("training, nothing compiled", (3, 0), (3, 4)),
     ("training on image files", (3, 1), (3, 8)),
-    ("sweep", (3, 1), (2, 6)),
+    ("sweep", (2, 1), (2, 6)),
     ("evaluation", (4, 1), (4, 10)),
     ("report", (3, 1), (4, 5)),
-    ("embedding", (3, 1), (3, 4)),
-    ("export", (2, 1), (3, 4)),
+    ("embedding", (2, 1), (3, 4)),
+    ("export", (1, 1), (3, 4)),
 )
 _IMAGES_IN_CI, _IMAGES_IN_FULL = 240, 1200  # the latter take so long that some of them become safe on the way
 
