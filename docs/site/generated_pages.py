@@ -13,8 +13,8 @@ from mkdocs.structure.files import File, Files
 
 from sidae_jax import key_help
 from sidae_jax.config import pretraining
-from sidae_jax.config_values import flat
 from sidae_jax.config_files import load_config, names
+from sidae_jax.config_values import flat
 from sidae_jax.evaluation.config import protocol
 from sidae_jax.evaluation.protocols import PROTOCOLS
 from sidae_jax.key_help import Key
