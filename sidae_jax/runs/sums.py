@@ -7,6 +7,7 @@ from typing import Any
 
 from sidae_jax.files import read_regular
 
+Note = tuple[str, dict[str, Any]]  # the step of a checkpoint, and what it notes of metrics.jsonl
 _SUM = "sha256"  # of the object without it
 METRICS = "metrics"  # the key in a checkpoint's metadata
 OF_METADATA = "metadata_sha256"  # the key of the metadata's own sum
@@ -50,14 +51,14 @@ def of_metrics(content: bytes) -> dict[str, Any]:
 
 def metrics_problem(folder: pathlib.Path, content: bytes) -> str | None:
     """Returns a sentence if a run's metrics.jsonl, with this content, is damaged, or was when a start found it."""
-    return metrics_changed(folder, content) or metrics_once_damaged(folder)
+    return metrics_changed(metrics_note(folder), content) or metrics_once_damaged(folder)
 
 
-def metrics_changed(folder: pathlib.Path, content: bytes) -> str | None:
-    """Returns a sentence if the content is not what the run's newest readable checkpoint notes."""
-    if (found := metrics_note(folder)) is None or of_metrics(content[: found[1]["bytes"]]) == found[1]:
+def metrics_changed(note: Note | None, content: bytes) -> str | None:
+    """Returns a sentence if the content of a metrics.jsonl is not what its checkpoint notes."""
+    if note is None or of_metrics(content[: note[1]["bytes"]]) == note[1]:
         return None
-    return f"metrics.jsonl is not as it was when checkpoint {found[0]} was saved: figures in it may be wrong"
+    return f"metrics.jsonl is not as it was when checkpoint {note[0]} was saved: figures in it may be wrong"
 
 
 def metrics_once_damaged(folder: pathlib.Path) -> str | None:
@@ -70,7 +71,7 @@ def metrics_once_damaged(folder: pathlib.Path) -> str | None:
     return None
 
 
-def metrics_note(folder: pathlib.Path) -> tuple[str, dict[str, Any]] | None:
+def metrics_note(folder: pathlib.Path) -> Note | None:
     """Returns the step of the newest readable checkpoint and what it notes of metrics.jsonl; None without a note."""
     steps = (path.name for path in (folder / "checkpoints").glob("*") if path.name.isascii() and path.name.isdigit())
     for step in sorted(steps, key=int, reverse=True):

@@ -55,6 +55,6 @@ def describe(error: Exception) -> str:
     """Returns the error in one line of at most 200 characters, for a warning."""
     if isinstance(error, UnicodeDecodeError):
         return "it is no text"
-    # those of values say enough; of "KeyError: 'step'" the kind is the half
+    # a ValueError's own words say enough; a KeyError's are the key alone
     message = printable(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
     return message if len(message) <= 200 else message[:197] + "..."

@@ -113,10 +113,10 @@ class _Verification:
             missing = [key for key in ("epoch", "loss") if figure(record, key) is None]
             if missing:
                 yield f"{path}: the record of step {record['step']} has no number as its {missing[0]}"
+        if run.last is None or sums.metrics_note(self.folder) is not None:  # its checksum has told it, if so
+            return
         # a checkpoint is saved after the lines before it
         log_every = run.config.get("log_every")
-        if sums.metrics_note(self.folder) is not None or run.last is None:  # with a note, its checksum has told it
-            return
         if isinstance(log_every, int) and before + log_every <= run.last.step:
             yield f"{path} ends before step {run.last.step}, whose checkpoint is there: lines are missing"
 

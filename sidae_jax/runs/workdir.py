@@ -226,14 +226,15 @@ class Workdir:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): move it away; the run then writes a new one"
             ) from error
-        noted, changed = sums.metrics_note(self.folder), sums.metrics_changed(self.folder, content)
-        if noted is not None and changed is None:
-            content = content[: noted[1]["bytes"]]  # what follows is done again, whatever it is
+        note = sums.metrics_note(self.folder)
+        changed = sums.metrics_changed(note, content)
+        if note is not None and changed is None:
+            content = content[: note[1]["bytes"]]  # what follows is done again, whatever it is
         found, problems = metrics_file.parse(content)
         problems += [changed] if changed else []
         self.metrics_damage = problems[0] if problems else sums.metrics_once_damaged(self.folder)
         # checkpoints of older versions do not note what they were saved after
-        self.metrics_certain = self.metrics_damage is None and (step == 0 or noted is not None)
+        self.metrics_certain = self.metrics_damage is None and (step == 0 or note is not None)
         if problems:
             aside = keep_aside(path.with_name(f".damaged-{step}-{path.name}"), content)
             logging.warning("%s: %s. The run goes on; the damaged file stays as %s.", path, problems[0], aside)

@@ -48,7 +48,7 @@ def main(folder: pathlib.Path, count: int) -> None:
             seed.save(number, state, values["loss"], scheduled=False)
             seed.checkpoints.settle()
             wanted = checkpoint.to_arrays(state)
-            # tensorstore keeps some 60 kB of each restore for ever (of KvStore.Spec.to_json), and a run has but one
+            # tensorstore's KvStore.Spec.to_json keeps memory of each restore for ever; a run has but one
             saved = seed.checkpoints.restore(number, wanted) if number % 10 == 0 else wanted
             same = checkpoint.arrays_sha256(saved) == checkpoint.arrays_sha256(wanted)
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
