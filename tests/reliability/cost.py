@@ -111,7 +111,7 @@ def _measured(own: SeedRun, state, choose: random.Random) -> Iterator[Outcome]:
         bits = file.read(1)[0]
         file.seek(place)
         file.write(bytes([bits ^ 1 << choose.randrange(8)]))
-    yield _restored(own, like, "a fall-back to the checkpoint before, by a flipped bit", 1, 2)
+    yield _restored(own, like, f"a fall-back to the checkpoint before, {size / 1e6:.0f} MB, by a flipped bit", 1, 2)
 
 
 def _restored(own: SeedRun, like: checkpoint.Arrays, what: str, step: int, checkpoints: int) -> Outcome:

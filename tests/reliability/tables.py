@@ -30,6 +30,10 @@ def keep(name: str, command: str, seconds: float, counts: dict[tuple[str, str, b
     _PAGE.write_text(text + _MARK + "".join(_section(name, kept[name]) for name in NAMES if name in kept))
 
 
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
 def _section(name: str, kept: dict) -> str:
     module, counts = part(name), kept["counts"]
     wrong = sum(row["cases"] for row in counts if not row["ok"])
@@ -41,6 +45,6 @@ def _section(name: str, kept: dict) -> str:
     return (
         f"\n## {module.TITLE}\n\n{module.TEXT.strip()}\n\n```bash\n{kept['command']}\n```\n\n"
         f"{sum(row['cases'] for row in counts)} cases, {wrong} of them not as promised; "
-        f"{kept['seconds'] / 60:.0f} minutes, {kept['date']}, {versions}."
+        f"{_time(kept['seconds'])}, {kept['date']}, {versions}."
         f"\n\n| what happens | what comes of it | cases |\n|---|---|---|\n{rows}"
     )
