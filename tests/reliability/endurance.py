@@ -9,11 +9,12 @@ from reliability.outcomes import Outcome
 
 TITLE = "Endurance"
 TEXT = """
-A tiny run in one process logs, measures its features, saves (the older checkpoint goes) and evaluates the untrained
-backbone by nearest neighbors, thousands of times; every tenth time it reads the checkpoint back and compares its bits.
-Promised: the bits and the accuracy are always the same, and from the first quarter to the end memory, open files,
-threads and the disk (but for the lines of metrics.jsonl) stay flat. It is not read back each time, because tensorstore
-0.1.86 itself keeps a little memory of each restore: 60 kB for 230 arrays.
+A tiny run in one process logs, measures its features, saves (the older checkpoint goes), reads the checkpoint back,
+compares its bits and evaluates the untrained backbone by nearest neighbors, thousands of times. Promised: the bits and
+the accuracy are always the same, and from the first quarter to the end memory, open files, threads and the disk (but
+for the lines of metrics.jsonl) stay flat. What two libraries keep for ever is left out of this: tensorstore 0.1.86
+226 bytes of each array that is saved or read back (52 kB of a checkpoint of 230 arrays), TFDS 4.9.10 some 12 kB of each
+data set that is opened.
 """
 IN_CI, IN_FULL = 20, 2000
 
