@@ -6,10 +6,11 @@ The settings are those of configs/experiments/learning_check.py with --scale=thi
 rows that keep their labels. Needs torch, torchvision and the package. Views are torchvision's transforms of PIL images,
 in the order of SimSiam's script, batches come from a DataLoader; networks are those of the tests' PyTorch reference,
 without its zero weights of the last BatchNorm in a block. A line for each run is appended to FILE, and runs that are
-there are not run again.
+there with the same settings are not run again.
 """
 
 import argparse
+import copy
 import json
 import pathlib
 import sys
@@ -18,6 +19,7 @@ import time
 import numpy as np
 import tensorflow_datasets as tfds
 import torch
+import torchvision
 from PIL import Image, ImageFilter
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -96,6 +98,18 @@ def pretrain(model: torch.nn.Module, views: Views, seed: int) -> float:
     return loss.item()
 
 
+def with_statistics(backbone: torch.nn.Module, images: list[Image.Image], plain) -> torch.nn.Module:
+    """A copy whose BatchNorm statistics are those of one pass over the images, as an untrained backbone is measured."""
+    backbone = copy.deepcopy(backbone).train()
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches
+    with torch.no_grad():
+        for at in range(0, len(images), 500):
+            backbone(torch.stack([plain(i) for i in images[at : at + 500]]))
+    return backbone
+
+
 def features(backbone: torch.nn.Module, images: list[Image.Image], plain) -> torch.Tensor:
     backbone.eval()
     with torch.no_grad():
@@ -129,7 +143,9 @@ def main() -> None:
     normalize = transforms.Normalize(pixels.mean((0, 1, 2)).tolist(), pixels.std((0, 1, 2)).tolist())
     views = Views(pretraining, normalize)
     lines = arguments.output.read_text().splitlines() if arguments.output.exists() else []
-    done = {(line["method"], line["seed"]) for line in map(json.loads, lines)}
+    settings = {"width": WIDTH, "d": D, "images": IMAGES, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "lr": LR}
+    settings |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    done = {(line["method"], line["seed"]) for line in map(json.loads, lines) if settings.items() <= line.items()}
     for seed in range(arguments.seeds):
         for method, make in METHODS.items():
             if (method, seed) in done:
@@ -140,8 +156,9 @@ def main() -> None:
             for module in model.modules():
                 if isinstance(module, pytorch_reference.BasicBlock):
                     torch.nn.init.ones_(module.bn2.weight)
-            results = {"method": method, "seed": seed}
-            untrained = [features(model.encoder.backbone, part, views.plain) for part in (train, test)]
+            results = {"method": method, "seed": seed, **settings}
+            measured = with_statistics(model.encoder.backbone, train, views.plain)
+            untrained = [features(measured, part, views.plain) for part in (train, test)]
             results["loss"] = pretrain(model, views, seed)
             trained = [features(model.encoder.backbone, part, views.plain) for part in (train, test)]
             for fraction in (0.01, 1.0):

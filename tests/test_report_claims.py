@@ -1,49 +1,17 @@
-"""The report's claims: intervals against SciPy and printed tables, published differences by hand, what is compared."""
+"""The report's tables of claims: which runs are compared, what stands beside them."""
 
-import numpy as np
 import pytest
 from report_files import write_config, write_results
-from scipy import stats
 
-from sidae_jax.report import claim_tables, claim_verdicts, paper_claims, summaries
-from sidae_jax.report.published import published_accuracies
+from sidae_jax.report import claim_tables, summaries
 from sidae_jax.report.run_index import find_runs
 
 THIN = {"train_split": "train[:10240]", "width": 16, "d_hid": 512}
 
 
-def by_seed(*values):
-    return {seed: float(value) for seed, value in enumerate(values)}
-
-
-def bounds(judgement):
-    low, _, high = judgement.interval.partition(" to ")
-    return float(low), float(high)
-
-
-def test_the_interval_of_a_difference_is_welchs():
-    first, second = (50.1, 52.3, 51.4, 55.0), (48.2, 49.9, 40.1)
-    interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
-    judgement = claim_verdicts.above(by_seed(*first), by_seed(*second), paired=False)
-    assert bounds(judgement) == pytest.approx(tuple(interval), abs=0.006)
-    error = np.sqrt(np.var(first, ddof=1) / 4 + np.var(second, ddof=1) / 3)
-    assert judgement.ours == f"+{np.mean(first) - np.mean(second):.2f} ({error:.2f})"
-    assert judgement.agree == "3 of 3"
-
-
-def test_the_interval_of_checkpoints_of_the_same_runs_is_that_of_paired_differences():
-    first, second = (50.1, 60.3, 71.4), (48.2, 58.9, 69.1)
-    interval = stats.ttest_rel(first, second).confidence_interval(0.95)
-    # the runs are matched by their seeds, in whatever order they come
-    judgement = claim_verdicts.above(by_seed(*first), dict(reversed(by_seed(*second).items())), paired=True)
-    assert bounds(judgement) == pytest.approx(tuple(interval), abs=0.006)
-    assert judgement.verdict == "holds"
-    assert claim_verdicts.above(by_seed(*first), by_seed(*second), paired=False).verdict == "cannot be said"
-
-
 def test_checkpoints_of_other_seeds_are_no_pair(tmp_path):
     write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.60], [0.2, 0.3, 0.61], [0.2, 0.3, 0.62]], **THIN)
-    for seed, lost in enumerate(('"step": 25,', '"step": 200,', '"step": 200,')):
+    for seed, lost in enumerate(('"step": 100,', '"step": 200,', '"step": 200,')):
         path = tmp_path / "sidae" / f"seed{seed}" / "eval" / "probe.jsonl"
         path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if lost not in line))
     (rows,) = table_of(tmp_path).values()
@@ -51,42 +19,14 @@ def test_checkpoints_of_other_seeds_are_no_pair(tmp_path):
     assert line == ("", "", "", "0", "", "cannot be said")
 
 
-def test_the_interval_of_a_ratio_of_standard_errors_has_the_f_of_printed_tables():
-    first, second = (50.0, 51.0, 52.0), (40.0, 50.0, 60.0)  # standard deviations 1 and 10; F(2, 2) at 0.975 is 39.00
-    judgement = claim_verdicts.steadier(by_seed(*first), by_seed(*second))
-    assert judgement.ours == "0.58 : 5.77"
-    assert bounds(judgement) == pytest.approx((0.1 / np.sqrt(39), 0.1 * np.sqrt(39)), abs=0.006)
-    assert judgement.verdict == "holds"
-    assert claim_verdicts.steadier(by_seed(*second), by_seed(*first)).verdict == "does not hold"
-    assert claim_verdicts.steadier(by_seed(50, 51, 52), by_seed(40, 42, 44)).verdict == "cannot be said"
-    # more seeds make a smaller standard error, and no steadier method
-    many = claim_verdicts.steadier(by_seed(50, 52, 54, *[50, 52, 54] * 6), by_seed(50, 52, 54))
-    assert bounds(many)[0] < 1 < bounds(many)[1]
-    assert many.verdict == "cannot be said"
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "above", "near"),
-    [
-        ((50.0, 51.0, 52.0), (40.0, 41.0, 42.0), "holds", "does not hold"),
-        ((40.0, 41.0, 42.0), (50.0, 51.0, 52.0), "does not hold", "does not hold"),
-        ((50.0, 50.1, 50.2), (50.1, 50.2, 50.0), "cannot be said", "holds"),
-        ((50.0, 55.0, 60.0), (50.0, 55.0, 60.0), "cannot be said", "cannot be said"),
-        ((50.0, 51.0), (10.0, 11.0), "cannot be said", "cannot be said"),  # two seeds, however far apart
-        ((50.0,), (10.0,), "cannot be said", "cannot be said"),
-    ],
-)
-def test_verdicts(first, second, above, near):
-    assert claim_verdicts.above(by_seed(*first), by_seed(*second), paired=False).verdict == above
-    assert claim_verdicts.near(by_seed(*first), by_seed(*second)).verdict == near
-
-
-def write_runs(folder, name, method, accuracies, steps=(0, 25, 200), dataset="cifar10", results=(), **changes):
+def write_runs(
+    folder, name, method, accuracies, steps=(0, 100, 200), dataset="cifar10", results=(), evaluation=None, **changes
+):
     """Writes runs with these accuracies at the steps, which are epochs, one list for each seed."""
     for seed, of_seed in enumerate(accuracies):
         run = folder / name / f"seed{seed}"
         write_config(run, method, dataset, seed=seed, **changes)
-        write_results(run, of_seed, steps, dataset=dataset)
+        write_results(run, of_seed, steps, **{"dataset": dataset} | (evaluation or {}))
         for i, (values, at, other) in enumerate(results):
             write_results(run, values[seed], at, name=f"other{i}", dataset=dataset, **other)
 
@@ -111,20 +51,118 @@ def test_a_claim_has_the_published_difference_beside_ours_and_its_verdict(tmp_pa
     assert below[3:] == ("3, 2", "0 of 2", "cannot be said")  # two seeds
     steadier = rows["SidAE (w = 0.5) is steadier than SimSiam", "cifar10", "100%", "paper, 4.2"]
     assert steadier[:2] == ("0.27 : 3.16", "0.58 : 1.53")
-    grown = rows["SidAE (w = 0.5) is above SidAE (w = 0.5, epoch 25)", "cifar10", "100%", "paper, Figure 4"]
+    grown = rows["SidAE (w = 0.5) is above SidAE (w = 0.5, epoch 100)", "cifar10", "100%", "paper, Figure 4"]
     assert grown == ("", "+21.00 (0.58)", "18.52 to 23.48", "3", "3 of 3", "holds")
     assert not any("STL" in key[1] or key[1] == "mnist" for key in rows)
 
 
-def test_runs_of_other_scales_are_not_compared(tmp_path):
+def between_methods(folder):
+    return {key[0] for rows in table_of(folder).values() for key in rows if "epoch" not in key[0]}
+
+
+@pytest.mark.parametrize(
+    ("run", "evaluation"),
+    [
+        ({"train_split": "train"}, {}),
+        ({"epochs": 100}, {"steps": (0, 50, 100)}),
+        ({"batch_size": 256}, {}),
+        ({"width": 32}, {}),
+        ({"d_hid": 256}, {}),
+        ({"lr": 0.1}, {}),
+        ({"precision": "float32"}, {"precision": "float32"}),
+        ({}, {"train_split": "train[:5000]"}),
+        ({}, {"test_split": "test[:5000]"}),
+        ({}, {"labeled_rows_sha256": "b" * 64}),
+    ],
+)
+def test_runs_and_evaluations_of_other_scales_are_not_compared(tmp_path, run, evaluation):
     values = [[0.2, 0.3, 0.5]] * 3
-    write_runs(tmp_path, "sidae", "sidae", values, **THIN)
-    write_runs(tmp_path, "simsiam", "simsiam", values, **THIN | {"d_hid": 256})
-    write_runs(tmp_path, "dae", "dae", values, **THIN | {"train_split": "train"})
-    for rows in table_of(tmp_path).values():
-        assert {key[0] for key in rows} <= {f"{m} is above {m} (epoch 25)" for m in ("SimSiam", "DAE")} | {
-            "SidAE (w = 0.5) is above SidAE (w = 0.5, epoch 25)"
-        }
+    alike = {"labeled_rows_sha256": "a" * 64}
+    write_runs(tmp_path, "sidae", "sidae", values, evaluation=alike, **THIN)
+    write_runs(tmp_path, "simsiam", "simsiam", values, evaluation=alike, **THIN)
+    names = {"SidAE (w = 0.5) is above SimSiam", "SidAE (w = 0.5) is steadier than SimSiam"}
+    assert between_methods(tmp_path) == names
+    steps = evaluation.pop("steps", (0, 100, 200))
+    write_runs(tmp_path, "dae", "dae", values, steps, evaluation=alike | evaluation, **THIN | run)
+    assert between_methods(tmp_path) == names
+    write_runs(tmp_path, "dae", "dae", values, evaluation=alike, **THIN)
+    assert "SidAE (w = 0.5) is above DAE" in between_methods(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "evaluation", [{"probe": {"epochs": 50, "batch_size": 256, "lr": 0.1, "momentum": 0.9}}, {"precision": "float32"}]
+)
+def test_evaluations_with_other_settings_than_the_protocols_are_left_out(tmp_path, evaluation):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.5]] * 3, evaluation=evaluation, **THIN)
+    assert table_of(tmp_path) == {}
+
+
+def test_a_precision_that_is_the_runs_own_is_no_other_setting(tmp_path):
+    for method in ("sidae", "simsiam"):
+        own = {"precision": "float32"}
+        write_runs(tmp_path, method, method, [[0.2, 0.3, 0.5]] * 3, evaluation=own, **own, **THIN)
+    assert "SidAE (w = 0.5) is above SimSiam" in between_methods(tmp_path)
+
+
+def test_a_setting_that_one_method_alone_has_is_named_and_keeps_no_pair_apart(tmp_path):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.5]] * 3, target="view", **THIN)
+    write_runs(tmp_path, "simsiam", "simsiam", [[0.2, 0.3, 0.4]] * 3, **THIN)
+    (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
+    assert "SidAE (w = 0.5) is above SimSiam" in {row[0] for row in table.rows}
+    assert "sidae has target = view." in table.notes
+
+
+def test_runs_that_share_their_settings_are_not_mixed(tmp_path):
+    write_runs(tmp_path, "first/sidae", "sidae", [[0.2, 0.3, 0.6]] * 3, **THIN)
+    write_runs(tmp_path, "second/sidae", "sidae", [[0.2, 0.3, 0.4]] * 3, **THIN)
+    write_runs(tmp_path, "simsiam", "simsiam", [[0.2, 0.3, 0.5]] * 3, **THIN)
+    (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
+    assert not any("SidAE" in row[0] for row in table.rows)
+    assert table.notes[-1] == "Left out, since any of them could be meant: first/sidae, second/sidae."
+
+
+def test_several_results_of_a_seed_are_averaged(tmp_path):
+    again = ([[0.2, 0.3, 0.7]] * 3, (0, 100, 200), {})
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.5]] * 3, results=[again], **THIN)
+    (rows,) = table_of(tmp_path).values()
+    line = rows["SidAE (w = 0.5) is above SidAE (w = 0.5, epoch 100)", "cifar10", "100%", "paper, Figure 4"]
+    assert line[1].startswith("+30.00")
+
+
+def test_methods_that_are_near_each_other_hold_that_claim(tmp_path):
+    write_runs(tmp_path, "simsiam", "simsiam", [[0.2, 0.3, 0.500], [0.2, 0.3, 0.501], [0.2, 0.3, 0.502]], **THIN)
+    write_runs(tmp_path, "dae", "dae", [[0.2, 0.3, 0.501], [0.2, 0.3, 0.502], [0.2, 0.3, 0.503]], **THIN)
+    (rows,) = table_of(tmp_path).values()
+    near = rows["SimSiam is near DAE", "cifar10", "100%", "paper, Figure 4"]
+    assert near == ("-0.36 (3.18)", "-0.10 (0.08)", "-0.33 to 0.13", "3", "3 of 3", "holds")  # 57.08 - 57.44
+
+
+def test_a_checkpoint_within_an_epoch_is_not_that_of_the_epoch(tmp_path):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.5]] * 3, **THIN)
+    path = tmp_path / "sidae" / "seed0" / "eval" / "probe.jsonl"
+    path.write_text(path.read_text().replace('"epoch": 100.0', '"epoch": 100.5'))
+    (rows,) = table_of(tmp_path).values()
+    assert {row[3] for row in rows.values()} == {"2"}
+
+
+def test_the_data_are_those_of_the_pretraining_and_of_the_evaluation(tmp_path):
+    for method, values in (("sidae", [0.2, 0.3, 0.6]), ("simsiam", [0.2, 0.3, 0.5])):
+        w = {"w": 0.25} if method == "sidae" else {}
+        on = {"dataset": "stl10", "evaluation": {"dataset": "cifar10"}}
+        write_runs(tmp_path, method, method, [values] * 3, **on, **w, **THIN | {"train_split": "unlabelled"})
+    (rows,) = table_of(tmp_path).values()
+    assert ("SidAE (w = 0.25) is above SimSiam", "stl10, then cifar10", "100%", "paper, Table 1") in rows
+
+
+def test_notes_on_published_accuracies_stand_below_the_claims(tmp_path):
+    for method, values in (("sidae", [0.2, 0.3, 0.6]), ("simsiam", [0.2, 0.3, 0.5])):
+        write_runs(tmp_path, method, method, [values] * 3, dataset="fashion_mnist", **THIN)
+    (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
+    published = {row[0]: row[4] for row in table.rows}
+    number = len(claim_tables.NOTES) + 1
+    assert published["SidAE (w = 0.5) is above SimSiam"] == f"+3.68 (0.15) [{number}]"  # 88.78 - 85.10
+    assert published["SidAE (w = 0.5) is steadier than SimSiam"] == f"0.12 : 0.09 [{number}]"
+    assert "under w = 0.75, and 88.63 (0.12) under w = 0.5" in table.notes[number - 1]
 
 
 def test_a_run_that_has_not_ended_has_no_last_checkpoint(tmp_path):
@@ -151,28 +189,3 @@ def test_training_from_scratch_is_the_untrained_backbone_fine_tuned(tmp_path):
     name = "SidAE (w = 0.5, epoch 25) is above supervised from scratch"
     line = rows[name, "cifar10", "1%", "paper, Figure 4"]
     assert line == ("", "+10.00 (0.82)", "7.73 to 12.27", "3", "3 of 3", "holds")
-
-
-def test_seeds_that_do_not_differ_say_nothing_of_their_spread():
-    same = claim_verdicts.above(by_seed(50, 50, 50), by_seed(49.9, 49.9, 49.9), paired=False)
-    assert (same.ours, same.interval, same.verdict) == ("+0.10 (0.00)", "", "cannot be said")
-    assert claim_verdicts.near(by_seed(50, 50, 50), by_seed(49, 49, 49)).verdict == "cannot be said"
-
-
-def test_published_differences_are_of_one_table_and_go_with_their_claims():
-    published = published_accuracies()
-    differences = {
-        (claim.source, claim_tables._sentence(claim), claim.pretrained_on, claim.evaluated_on, claim.label_fraction): (
-            claim_tables._published(claim, published)
-        )
-        for claim in paper_claims.claims()
-        if claim.relation == "above"
-    }
-    lower = "SidAE (w = 0.25) is above SidAE (w = 0.5)"
-    # Appendix A, Table 1: 65.42 (0.16) and 65.18 (0.19), where the paper's Table 1 has 66.20 for the first
-    assert differences["paper, Appendix 1", lower, "stl10", "cifar10", 1.0] == "+0.24 (0.25)"
-    assert differences["paper, Appendix 1", lower, "stl10", "stl10", 1.0] == "+0.74 (0.30)"  # 61.18 - 60.44
-    assert differences["paper, Table 1", "SidAE (w = 0.25) is above SimSiam", "stl10", "cifar10", 1.0] == "+9.56 (0.40)"
-    known = {claim: text for claim, text in differences.items() if text}
-    against = [claim for claim, text in known.items() if not text.startswith("+")]
-    assert (len(known) >= 30, against) == (True, [])

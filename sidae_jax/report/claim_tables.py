@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sidae_jax.report import claim_verdicts
@@ -12,6 +12,7 @@ from sidae_jax.report.published import PublishedAccuracy, published_accuracies
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Row, Task
 from sidae_jax.report.tables import Table
+from sidae_jax.settings import method_keys
 
 HEADER = ("claim", "data", "labels", "claimed in", "published", "ours", "95% interval", "seeds", "agree", "verdict")
 NOTES = (
@@ -23,7 +24,11 @@ NOTES = (
     f"with fewer than {claim_verdicts.FEWEST_SEEDS} seeds, nothing can be said.",
     "The intervals are not widened for the number of claims: among differences that are 0 in truth, one in twenty "
     "seems to differ.",
+    "The two sides are taken as independent, though runs of one seed share initial values and the order of batches, "
+    "and one run serves in several rows.",
     "'agree': of how many seeds the claim is true, each taken alone.",
+    "Not compared are runs that differ in scale or in a setting that both have, and evaluations with other settings "
+    "than the protocol's or in another precision than the run's.",
 )
 _NAMES = {
     **{"sidae": "SidAE", "simsiam": "SimSiam", "dae": "DAE", "ae": "AE", "vae": "VAE", "simclr": "SimCLR"},
@@ -32,7 +37,10 @@ _NAMES = {
 
 
 class _Scale(NamedTuple):
-    """What both sides of a comparison have: scale and other settings of the pre-training, splits of the evaluation."""
+    """What both sides of a comparison have: scale and other settings of the pre-training, splits of the evaluation.
+
+    `settings` are without those that only the method has.
+    """
 
     images: str
     epochs: int
@@ -51,6 +59,7 @@ class _Scale(NamedTuple):
         parts += [self.settings] if self.settings else []
         parts += [f"labels of {self.train_split}"] if self.train_split != "train" else []
         parts += [f"tested on {self.test_split}"] if self.test_split != "test" else []
+        parts += [f"labeled rows {self.labeled_rows[:12]}"] if self.labeled_rows else []
         return f"The papers' claims: {', '.join(parts)}"
 
 
@@ -64,19 +73,32 @@ class _Place(NamedTuple):
 def claim_tables(rows: Iterable[Row]) -> list[Table]:
     """Returns a table for each scale at which both sides of a claim were measured; other claims are left out.
 
-    Protocols count with their default settings alone.
+    So are sides that several runs have, which differ in their names or in settings of their method: a note names them.
     """
     tables, published = [], published_accuracies()
     for scale, measured in sorted(_by_scale(rows).items()):
-        lines = []
+        lines, numbers = [], {note: number for number, note in enumerate(NOTES, start=1)}
+        several = {place: runs for place, runs in measured.items() if len(runs) > 1}
         for claim in claims():
-            first, second = (measured.get(_place(claim, side)) for side in (claim.first, claim.second))
+            places = [_place(claim, side) for side in (claim.first, claim.second)]
+            sides = [measured.get(place, {}) for place in places]
             same = _last_epoch_named(claim.first, scale) == _last_epoch_named(claim.second, scale)
-            if first and second and not same:
-                lines.append(_line(claim, first, second, published))
+            if same or any(len(side) != 1 for side in sides):
+                continue
+            ((first_run, first),), ((second_run, second),) = (side.items() for side in sides)
+            lines.append(_line(claim, first, second, published, numbers))
+            for run in (first_run, second_run):
+                if run is not None and (own := _settings(run, of_method=True)):
+                    numbers.setdefault(f"{run.label} has {own}.", len(numbers) + 1)
         if lines:
-            tables.append(Table(scale.title, HEADER, lines, NOTES))
+            left_out = [_several_note(runs) for runs in several.values()]
+            tables.append(Table(scale.title, HEADER, lines, [*numbers, *dict.fromkeys(left_out)]))
     return tables
+
+
+def _several_note(runs: Mapping[Pretraining | None, Accuracies]) -> str:
+    names = [f"{run.label}{' with ' + own if (own := _settings(run, of_method=True)) else ''}" for run in runs if run]
+    return f"Left out, since any of them could be meant: {', '.join(names)}."
 
 
 def _last_epoch_named(side: Side, scale: _Scale) -> Side:
@@ -87,26 +109,49 @@ def _place(claim: Claim, side: Side) -> _Place:
     return _Place(side, claim.pretrained_on, claim.evaluated_on, claim.label_fraction)
 
 
-def _by_scale(rows: Iterable[Row]) -> dict[_Scale, dict[_Place, Accuracies]]:
-    """Several results of one seed at one place are averaged, as in all tables."""
-    lists: dict[_Scale, dict[_Place, dict[int, list[float]]]] = {}
+def _by_scale(rows: Iterable[Row]) -> dict[_Scale, dict[_Place, dict[Pretraining | None, Accuracies]]]:
+    """Returns what was measured by scale, place and run, None for training from scratch, which is the same for all.
+
+    Several results of one seed of a run are averaged, as in all tables.
+    """
+    found: dict[_Scale, dict[_Place, dict[Pretraining | None, dict[int, list[float]]]]] = {}
     for row in rows:
         task, run = row.measured.task, row.measured.pretraining
-        if task.settings:
+        if _settings_of_evaluation(task, run):
             continue
-        places = lists.setdefault(_scale(task, run), {})
+        places = found.setdefault(_scale(task, run), {})
         for side in _sides(row):
             place = _Place(side, run.dataset, task.evaluated_on, task.label_fraction)
-            places.setdefault(place, {}).setdefault(row.seed, []).append(100 * row.accuracy)
+            of_run = places.setdefault(place, {}).setdefault(None if side.method == "scratch" else run, {})
+            of_run.setdefault(row.seed, []).append(100 * row.accuracy)
     return {
-        scale: {place: {seed: statistics.fmean(of) for seed, of in seeds.items()} for place, seeds in places.items()}
-        for scale, places in lists.items()
+        scale: {
+            place: {run: {seed: statistics.fmean(of) for seed, of in seeds.items()} for run, seeds in runs.items()}
+            for place, runs in places.items()
+        }
+        for scale, places in found.items()
     }
 
 
+def _settings_of_evaluation(task: Task, run: Pretraining) -> str:
+    """Returns the protocol's settings that differ from the defaults, the precision from the run's."""
+    precision = [each for each in run.settings.split(", ") if each.startswith("precision = ")]
+    own = task.settings.split(", ") if task.settings else []
+    rest = [each for each in own if each not in precision]
+    return ", ".join(rest + [each for each in precision if each not in own])
+
+
+def _settings(run: Pretraining, of_method: bool) -> str:
+    """Returns the settings that differ from the published ones: those that only the run's method has, or the others."""
+    keys = method_keys(run.method)
+    parts = run.settings.split(", ") if run.settings else []
+    return ", ".join(part for part in parts if (part.partition(" = ")[0] in keys) == of_method)
+
+
 def _scale(task: Task, run: Pretraining) -> _Scale:
+    shared = _settings(run, of_method=False)
     return _Scale(
-        *(run.images, run.epochs, run.batch_size, run.width, run.d_hid or 0, run.settings),
+        *(run.images, run.epochs, run.batch_size, run.width, run.d_hid or 0, shared),
         *(task.train_split, task.test_split, task.labeled_rows),
     )
 
@@ -120,7 +165,14 @@ def _sides(row: Row) -> list[Side]:
     return sides + ([Side(run.method, run.w, None, task.protocol)] if epoch == run.epochs else [])
 
 
-def _line(claim: Claim, first: Accuracies, second: Accuracies, published: list[PublishedAccuracy]) -> tuple[str, ...]:
+def _line(
+    claim: Claim,
+    first: Accuracies,
+    second: Accuracies,
+    published: list[PublishedAccuracy],
+    numbers: dict[str, int],
+) -> tuple[str, ...]:
+    """Returns a row. Notes on published accuracies are added to `numbers`."""
     if claim.relation == "above":
         # checkpoints of the same runs
         paired = claim.first._replace(epoch=None) == claim.second._replace(epoch=None)
@@ -138,7 +190,7 @@ def _line(claim: Claim, first: Accuracies, second: Accuracies, published: list[P
         on if on == to else f"{on}, then {to}",
         f"{100 * claim.label_fraction:g}%",
         claim.source,
-        _published(claim, published),
+        _published(claim, published, numbers),
         judgement.ours,
         judgement.interval,
         str(len(first)) if len(first) == len(second) else f"{len(first)}, {len(second)}",
@@ -159,22 +211,29 @@ def _name(side: Side) -> str:
     return _NAMES[side.method] + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _published(claim: Claim, published: list[PublishedAccuracy]) -> str:
-    """Returns the published difference or the two standard errors; empty where a source has them in a figure alone."""
+def _published(claim: Claim, published: list[PublishedAccuracy], numbers: dict[str, int]) -> str:
+    """Returns the published difference or the two standard errors, with the numbers of the notes on them.
+
+    Empty where a source has them in a figure alone.
+    """
     tables = {row.source: [each for each in published if each.source == row.source] for row in published}
-    of_one_table = (
-        [_published_at(claim, side, rows) for side in (claim.first, claim.second)] for rows in tables.values()
+    # of one table if one has both, since the appendix has another accuracy than the paper's Table 1 in a place
+    pairs = (
+        [_published_at(claim, side, rows) for side in (claim.first, claim.second)]
+        for rows in (*tables.values(), published)
     )
-    # the appendix has another accuracy than the paper's Table 1 in a place
-    first, second = next((pair for pair in of_one_table if None not in pair), (None, None))
+    first, second = next((pair for pair in pairs if None not in pair), (None, None))
     if first is None or second is None:
         return ""
-    if first.standard_error is None or second.standard_error is None:
-        return "" if claim.relation == "steadier" else f"{first.accuracy - second.accuracy:+.2f}"
+    errors = [row.standard_error for row in (first, second) if row.standard_error is not None]
+    both = len(errors) == 2
     if claim.relation == "steadier":
-        return f"{first.standard_error:.2f} : {second.standard_error:.2f}"
-    error = math.hypot(first.standard_error, second.standard_error)
-    return f"{first.accuracy - second.accuracy:+.2f} ({error:.2f})"
+        text = "{:.2f} : {:.2f}".format(*errors) if both else ""
+    else:
+        error = f" ({math.hypot(*errors):.2f})" if both else ""
+        text = f"{first.accuracy - second.accuracy:+.2f}{error}"
+    notes = dict.fromkeys([*first.notes, *second.notes]) if text else ()
+    return text + "".join(f" [{numbers.setdefault(note, len(numbers) + 1)}]" for note in notes)
 
 
 def _published_at(claim: Claim, side: Side, published: list[PublishedAccuracy]) -> PublishedAccuracy | None:
