@@ -61,13 +61,14 @@ def main() -> None:
         train, labels, made_by = features(path.parent, dataset, "train")
         test, test_labels, _ = features(path.parent, dataset, "test")
         made_by = {"run": run, "step": int(made_by["step"]), "weights": made_by["sha256"], "dataset": dataset}
+        found = []
         for fraction, cs in C.items():
             rows = labeled_rows(len(train), fraction)
-            found = accuracy(train[rows], labels[rows], test, test_labels, cs)
-            line = {**made_by, "label_fraction": fraction, "n_train": len(rows), **found}
-            with arguments.output.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(line, flush=True)
+            of_probe = accuracy(train[rows], labels[rows], test, test_labels, cs)
+            found.append({**made_by, "label_fraction": fraction, "n_train": len(rows), **of_probe})
+            print(found[-1], flush=True)
+        with arguments.output.open("a") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in found))
 
 
 if __name__ == "__main__":

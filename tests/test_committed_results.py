@@ -1,8 +1,11 @@
 """The report and the page on the papers' claims say what the result files say that lie beside them."""
 
 import collections
+import json
+import math
 import pathlib
 import re
+import statistics
 
 from sidae_jax.report import build, pages, run_index, summaries
 
@@ -31,3 +34,42 @@ def test_the_page_has_each_verdict_of_the_report_once_and_counts_them():
     counted = re.search(r"Of (\d+) comparisons (\d+) hold, (\d+) do\s+not hold, and of (\d+) it cannot be said", PAGE)
     assert counted, "the sentence is gone"
     assert [int(each) for each in counted.groups()] == [len(lines), *(count[verdict] for verdict in _VERDICTS)]
+
+
+def accuracies(folder):
+    """In percent, by the linear probe, by seed: {(run, label fraction, trained): {seed: ...}}."""
+    found = collections.defaultdict(dict)
+    for path in sorted(folder.glob("*/seed*/eval/linear-*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line, trained in ((lines[0], False), (lines[-1], True)):
+            assert (line["step"] > 0) == trained
+            found[path.parts[-4], line["label_fraction"], trained][line["pretrain_seed"]] = 100 * line["accuracy"]
+    return found
+
+
+def json_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def difference(first, second):
+    error = math.sqrt(sum(statistics.variance(of.values()) / len(of) for of in (first, second)))
+    return f"{statistics.fmean(first.values()) - statistics.fmean(second.values()):+.2f} ({error:.2f})"
+
+
+def test_the_page_has_the_differences_by_a_probe_that_is_fitted_to_its_end():
+    sgd, converged = accuracies(CLAIMS), collections.defaultdict(dict)
+    for line in json_lines(CLAIMS / "converged_probe.jsonl"):
+        run, seed = line["run"].split("/seed")
+        assert line["step"] == 4000
+        converged[run, line["label_fraction"], True][int(seed)] = 100 * line["accuracy"]
+    for dataset in ("cifar10", "fashion_mnist"):
+        for fraction in (0.01, 1.0):
+            cells = [dataset, f"{fraction:.0%}"]
+            for other in ("simsiam", "dae"):
+                pairs = [
+                    [probe[f"{dataset}-{method}", fraction, True] for method in ("sidae", other)]
+                    for probe in (sgd, converged)
+                ]
+                assert [set(side) for side in pairs[0]] == [set(side) for side in pairs[1]]
+                cells += [difference(*pair) for pair in pairs]
+            assert f"| {' | '.join(cells)} |" in PAGE
