@@ -1,7 +1,7 @@
 """The runs that test the paper's claims on CIFAR-10 and Fashion-MNIST: Table 1, Figures 4 to 7.
 
-Runs that the table and the figures share are done once. Of Figure 7 it is the half with 1% of the labels. At --scale=thin,
-a width of 16, one CPU core needs some 25 minutes for one run with its evaluations.
+Runs that the table and the figures share are done once. Of Figure 7 it is the half with 1% of the labels. At
+--scale=thin, a width of 16, one CPU core needs some 25 minutes for one run with its evaluations.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/claims.py --workdir=runs/claims --scale=thin --seeds=3
 """
