@@ -42,7 +42,8 @@ def accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_label
     model = make_pipeline(StandardScaler(), LogisticRegression(C=cs[0], max_iter=5000))
     if len(cs) > 1:
         model = GridSearchCV(model, {"logisticregression__C": cs}, cv=5).fit(train, labels).best_estimator_
-    model.fit(train, labels)
+    else:
+        model.fit(train, labels)
     return {"C": model[-1].C, "iterations": int(model[-1].n_iter_.max()), "accuracy": model.score(test, test_labels)}
 
 

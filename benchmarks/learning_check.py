@@ -15,6 +15,7 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -98,6 +99,11 @@ def pretrain(model: torch.nn.Module, views: Views, seed: int) -> float:
     return loss.item()
 
 
+def in_parts(images: list[Image.Image], plain) -> Iterator[torch.Tensor]:
+    for at in range(0, len(images), 500):
+        yield torch.stack([plain(image) for image in images[at : at + 500]])
+
+
 def with_statistics(backbone: torch.nn.Module, images: list[Image.Image], plain) -> torch.nn.Module:
     """A copy whose BatchNorm statistics are those of one pass over the images, as an untrained backbone is measured."""
     backbone = copy.deepcopy(backbone).train()
@@ -105,16 +111,15 @@ def with_statistics(backbone: torch.nn.Module, images: list[Image.Image], plain)
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
     with torch.no_grad():
-        for at in range(0, len(images), 500):
-            backbone(torch.stack([plain(i) for i in images[at : at + 500]]))
+        for part in in_parts(images, plain):
+            backbone(part)
     return backbone
 
 
 def features(backbone: torch.nn.Module, images: list[Image.Image], plain) -> torch.Tensor:
     backbone.eval()
     with torch.no_grad():
-        parts = [torch.stack([plain(i) for i in images[at : at + 500]]) for at in range(0, len(images), 500)]
-        return torch.cat([backbone(part) for part in parts])
+        return torch.cat([backbone(part) for part in in_parts(images, plain)])
 
 
 def probe(train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor, test_labels: torch.Tensor) -> float:

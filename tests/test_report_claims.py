@@ -116,8 +116,10 @@ def test_runs_that_share_their_settings_are_not_mixed(tmp_path):
     write_runs(tmp_path, "first/sidae", "sidae", [[0.2, 0.3, 0.6]] * 3, **THIN)
     write_runs(tmp_path, "second/sidae", "sidae", [[0.2, 0.3, 0.4]] * 3, **THIN)
     write_runs(tmp_path, "simsiam", "simsiam", [[0.2, 0.3, 0.5]] * 3, **THIN)
+    for name in ("first/odd", "second/odd"):  # no claim is about this weight
+        write_runs(tmp_path, name, "sidae", [[0.2, 0.3, 0.4]] * 3, w=0.3, **THIN)
     (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
-    assert not any("SidAE" in row[0] for row in table.rows)
+    assert not any("SidAE" in row[0] or "odd" in note for row in table.rows for note in table.notes)
     assert table.notes[-1] == "Left out, since any of them could be meant: first/sidae, second/sidae."
 
 

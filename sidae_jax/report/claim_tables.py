@@ -12,6 +12,7 @@ from sidae_jax.report.published import PublishedAccuracy, published_accuracies
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Row, Task
 from sidae_jax.report.tables import Table
+from sidae_jax.runs.values import setting_texts
 from sidae_jax.settings import method_keys
 
 HEADER = ("claim", "data", "labels", "claimed in", "published", "ours", "95% interval", "seeds", "agree", "verdict")
@@ -78,12 +79,15 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
     tables, published = [], published_accuracies()
     for scale, measured in sorted(_by_scale(rows).items()):
         lines, numbers = [], {note: number for number, note in enumerate(NOTES, start=1)}
-        several = {place: runs for place, runs in measured.items() if len(runs) > 1}
+        left_out: list[str] = []
         for claim in claims():
             places = [_place(claim, side) for side in (claim.first, claim.second)]
             sides = [measured.get(place, {}) for place in places]
             same = _last_epoch_named(claim.first, scale) == _last_epoch_named(claim.second, scale)
-            if same or any(len(side) != 1 for side in sides):
+            if same or not all(sides):
+                continue
+            if several := [_several_note(side) for side in sides if len(side) > 1]:
+                left_out += several
                 continue
             ((first_run, first),), ((second_run, second),) = (side.items() for side in sides)
             lines.append(_line(claim, first, second, published, numbers))
@@ -91,7 +95,6 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
                 if run is not None and (own := _settings(run, of_method=True)):
                     numbers.setdefault(f"{run.label} has {own}.", len(numbers) + 1)
         if lines:
-            left_out = [_several_note(runs) for runs in several.values()]
             tables.append(Table(scale.title, HEADER, lines, [*numbers, *dict.fromkeys(left_out)]))
     return tables
 
@@ -117,7 +120,7 @@ def _by_scale(rows: Iterable[Row]) -> dict[_Scale, dict[_Place, dict[Pretraining
     found: dict[_Scale, dict[_Place, dict[Pretraining | None, dict[int, list[float]]]]] = {}
     for row in rows:
         task, run = row.measured.task, row.measured.pretraining
-        if _settings_of_evaluation(task, run):
+        if not _has_default_settings(task, run):
             continue
         places = found.setdefault(_scale(task, run), {})
         for side in _sides(row):
@@ -133,19 +136,17 @@ def _by_scale(rows: Iterable[Row]) -> dict[_Scale, dict[_Place, dict[Pretraining
     }
 
 
-def _settings_of_evaluation(task: Task, run: Pretraining) -> str:
-    """Returns the protocol's settings that differ from the defaults, the precision from the run's."""
-    precision = [each for each in run.settings.split(", ") if each.startswith("precision = ")]
-    own = task.settings.split(", ") if task.settings else []
-    rest = [each for each in own if each not in precision]
-    return ", ".join(rest + [each for each in precision if each not in own])
+def _has_default_settings(task: Task, run: Pretraining) -> bool:
+    """Returns whether the evaluation has the protocol's default settings and the precision of the run."""
+    precision = [text for text in setting_texts(run.settings) if text.startswith("precision = ")]
+    return setting_texts(task.settings) == precision
 
 
 def _settings(run: Pretraining, of_method: bool) -> str:
     """Returns the settings that differ from the published ones: those that only the run's method has, or the others."""
     keys = method_keys(run.method)
-    parts = run.settings.split(", ") if run.settings else []
-    return ", ".join(part for part in parts if (part.partition(" = ")[0] in keys) == of_method)
+    texts = setting_texts(run.settings)
+    return ", ".join(text for text in texts if (text.partition(" = ")[0] in keys) == of_method)
 
 
 def _scale(task: Task, run: Pretraining) -> _Scale:

@@ -8,7 +8,7 @@ from sidae_jax.report.published import PublishedAccuracy, has_published_scale, p
 from sidae_jax.report.reference import published_settings
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
-from sidae_jax.runs.values import short_text
+from sidae_jax.runs.values import setting_texts, short_text
 
 SCALE_NOTE = (
     "published for all training and test images and for the epochs, batch size and width of its source; "
@@ -130,7 +130,7 @@ def backbone_settings(run: Pretraining) -> str:
     """Returns those of the run's settings that also apply to its untrained backbone."""
     width = "" if run.width == published_settings(run.method, run.dataset)["width"] else f"width = {run.width}"
     keys = ("backbone", "stem", "size", "zero_init_residual")
-    return ", ".join(filter(None, [width, *(p for p in run.settings.split(", ") if p.partition(" = ")[0] in keys)]))
+    return ", ".join(filter(None, [width, *(p for p in setting_texts(run.settings) if p.partition(" = ")[0] in keys)]))
 
 
 def _published_cell(row: PublishedAccuracy, notes: Sequence[str], numbers: dict[str, int]) -> str:
