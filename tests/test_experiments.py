@@ -11,6 +11,7 @@ from sidae_jax import cli, config_files, experiments
 from sidae_jax.config import validate
 from sidae_jax.evaluation import config as evaluation_config
 from sidae_jax.experiments import Evaluation, Experiment, Pretraining
+from sidae_jax.report.paper_claims import claims
 from sidae_jax.report.published import published_accuracies
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -213,3 +214,18 @@ def test_the_reports_table_is_of_its_own_settings_and_both_of_its_classifiers():
     for job in experiments.jobs(table, pathlib.Path("configs"), 1, "small"):
         assert "--config.width=16" in job.commands[0]
         assert not any("stem" in argument for argument in job.commands[0])
+
+
+def test_the_reports_claims_are_tested_by_runs_that_differ_in_their_epochs_alone():
+    found = list(measured(ROOT / "configs" / "experiments" / "report_claims.py"))
+    sides = {
+        (claim.pretrained_on, side.method, side.w, side.protocol, claim.evaluated_on, claim.label_fraction)
+        for claim in claims()
+        if claim.source.startswith("report")
+        for side in (claim.first, claim.second)
+    }
+    assert len(found) == len(sides) == 6
+    assert {what for what, *_ in found} == sides
+    for run, evaluations in load(ROOT / "configs" / "experiments" / "report_claims.py").runs:
+        assert run.changes == {"epochs": 20, "checkpoint_every": 20}
+        assert [evaluation.changes for evaluation in evaluations] == [{}]

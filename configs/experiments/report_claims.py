@@ -1,0 +1,19 @@
+"""The runs that test the report's claims with a part of its 150 epochs: Table 1 without the supervised network.
+
+At --scale=thin one CPU core needs some 20 minutes for one run with its evaluation.
+
+python -m sidae_jax.sweep --experiment=configs/experiments/report_claims.py --workdir=runs/report --scale=thin --seeds=3
+"""
+
+from sidae_jax.experiments import Evaluation, Experiment, Pretraining
+
+
+def get_experiment():
+    """Returns the three methods that the claims compare, on both data sets, with the MLP probe after 20 epochs."""
+    changes = {"epochs": 20, "checkpoint_every": 20}
+    runs = [
+        (Pretraining(dataset, method, changes), [Evaluation("mlp_eval")])
+        for dataset in ("cifar10", "mnist")
+        for method in ("ae", "vae", "simclr")
+    ]
+    return Experiment("The report's claims on two data sets", runs)
