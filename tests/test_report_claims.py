@@ -1,5 +1,7 @@
 """The report's tables of claims: which runs are compared, what stands beside them."""
 
+import shutil
+
 import pytest
 from report_files import write_config, write_results
 
@@ -120,7 +122,11 @@ def test_runs_that_share_their_settings_are_not_mixed(tmp_path):
         write_runs(tmp_path, name, "sidae", [[0.2, 0.3, 0.4]] * 3, w=0.3, **THIN)
     (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
     assert not any("SidAE" in row[0] or "odd" in note for row in table.rows for note in table.notes)
-    assert table.notes[-1] == "Left out, since any of them could be meant: first/sidae, second/sidae."
+    note = "Left out, since any of them could be meant: first/sidae, second/sidae."
+    assert table.notes[-1] == note
+    shutil.rmtree(tmp_path / "simsiam")  # and no claim is left
+    (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
+    assert (table.rows, table.notes[-1]) == ([], note)
 
 
 def test_several_results_of_a_seed_are_averaged(tmp_path):

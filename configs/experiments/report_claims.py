@@ -2,7 +2,7 @@
 
 At --scale=thin one CPU core needs some 20 minutes for one run with its evaluation.
 
-python -m sidae_jax.sweep --experiment=configs/experiments/report_claims.py --workdir=runs/report --scale=thin --seeds=3
+python -m sidae_jax.sweep --experiment=configs/experiments/report_claims.py --workdir=runs/claims --scale=thin --seeds=3
 """
 
 from sidae_jax.experiments import Evaluation, Experiment, Pretraining

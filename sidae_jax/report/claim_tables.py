@@ -74,7 +74,8 @@ class _Place(NamedTuple):
 def claim_tables(rows: Iterable[Row]) -> list[Table]:
     """Returns a table for each scale at which both sides of a claim were measured; other claims are left out.
 
-    So are sides that several runs have, which differ in their names or in settings of their method: a note names them.
+    So are sides that several runs have, which differ in their names or in settings of their method: a note names them,
+    below a table without rows if no claim is left.
     """
     tables, published = [], published_accuracies()
     for scale, measured in sorted(_by_scale(rows).items()):
@@ -94,7 +95,7 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
             for run in (first_run, second_run):
                 if run is not None and (own := _settings(run, of_method=True)):
                     numbers.setdefault(f"{run.label} has {own}.", len(numbers) + 1)
-        if lines:
+        if lines or left_out:
             tables.append(Table(scale.title, HEADER, lines, [*numbers, *dict.fromkeys(left_out)]))
     return tables
 
