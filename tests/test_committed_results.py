@@ -7,10 +7,11 @@ import pathlib
 import re
 import statistics
 
-from sidae_jax.report import build, pages, run_index, summaries
+from sidae_jax.report import build, claim_verdicts, pages, run_index, summaries
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results"
 CLAIMS = RESULTS / "claims"
+CHECK = RESULTS / "learning_check"
 PAGE = (RESULTS / "claims.md").read_text()
 _VERDICTS = ("holds", "does not hold", "cannot be said")
 
@@ -51,6 +52,11 @@ def json_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def mean(of):
+    error = statistics.stdev(of.values()) / math.sqrt(len(of))
+    return f"{statistics.fmean(of.values()):.2f} ({error:.2f})"
+
+
 def difference(first, second):
     error = math.sqrt(sum(statistics.variance(of.values()) / len(of) for of in (first, second)))
     return f"{statistics.fmean(first.values()) - statistics.fmean(second.values()):+.2f} ({error:.2f})"
@@ -66,10 +72,35 @@ def test_the_page_has_the_differences_by_a_probe_that_is_fitted_to_its_end():
         for fraction in (0.01, 1.0):
             cells = [dataset, f"{fraction:.0%}"]
             for other in ("simsiam", "dae"):
-                pairs = [
-                    [probe[f"{dataset}-{method}", fraction, True] for method in ("sidae", other)]
-                    for probe in (sgd, converged)
-                ]
-                assert [set(side) for side in pairs[0]] == [set(side) for side in pairs[1]]
-                cells += [difference(*pair) for pair in pairs]
+                for probe in (sgd, converged):
+                    sides = [probe[f"{dataset}-{method}", fraction, True] for method in ("sidae", other)]
+                    assert [set(side) for side in sides] == [{0, 1, 2}] * 2
+                    cells.append(difference(*sides))
             assert f"| {' | '.join(cells)} |" in PAGE
+
+
+def test_the_page_has_what_the_same_network_learned_in_pytorch():
+    ours, theirs = accuracies(CHECK), collections.defaultdict(dict)
+    for line in json_lines(CHECK / "pytorch.jsonl"):
+        for fraction in (0.01, 1.0):
+            for name in ("untrained", "trained"):
+                theirs[line["method"], fraction, name == "trained"][line["seed"]] = 100 * line[f"{name}, {fraction:g}"]
+    for fraction in (0.01, 1.0):
+        for method in ("sidae", "simsiam", "dae"):
+            name, cells = f"fashion_mnist-{method}-epochs30-batch_size256", [f"{fraction:.0%}", method]
+            for trained in (False, True):
+                sides = ours[name, fraction, trained], theirs[method, fraction, trained]
+                assert [set(side) for side in sides] == [{0, 1, 2}] * 2
+                cells += [mean(side) for side in sides]
+            judgement = claim_verdicts.near(*sides)
+            cells += [difference(*sides), judgement.interval]
+            assert f"| {' | '.join(cells)} |" in PAGE
+
+
+def test_both_sides_of_the_check_in_pytorch_have_the_same_settings():
+    configs = [json.loads(path.read_text())["config"] for path in CHECK.glob("*/seed*/config.json")]
+    keys = {"width": "width", "d": "d_hid", "epochs": "epochs", "batch_size": "batch_size", "lr": "lr"}
+    for line in json_lines(CHECK / "pytorch.jsonl"):
+        for config in configs:
+            assert {key: line[key] for key in keys} == {key: config[name] for key, name in keys.items()}
+            assert config["train_split"] == f"train[:{line['images']}]"
