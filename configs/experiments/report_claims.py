@@ -1,6 +1,6 @@
 """The runs that test the report's claims with a part of its 150 epochs: Table 1 without the supervised network.
 
-At --scale=thin one CPU core needs some 20 minutes for one run with its evaluation.
+It is meant for --scale=thin, where the whole schedule would take hours of a CPU core for each run.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/report_claims.py --workdir=runs/claims --scale=thin --seeds=3
 """
