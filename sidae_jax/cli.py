@@ -4,6 +4,7 @@ The programs do not use ml_collections.config_flags, because there a wrong key e
 file does too and only when the config is first read, and --help does not list the keys.
 """
 
+import contextlib
 import difflib
 import os
 import pathlib
@@ -11,7 +12,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -140,15 +141,22 @@ def _parse(
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: options are given as --NAME=VALUE")
     if len(without_help) < len(argv):
-        try:
+        with until_the_reader_leaves():
             app.usage(shorthelp=True, writeto_stdout=True)
             if print_keys is not None:
                 print_keys()
-            sys.stdout.flush()
-        except BrokenPipeError:  # of `--help | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     return rest
+
+
+@contextlib.contextmanager
+def until_the_reader_leaves() -> Iterator[None]:
+    """Ends what is printed in it without an error once its reader has seen enough, as in `--help | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def config_name() -> str:

@@ -88,6 +88,11 @@ class Job:
     name: str
     commands: tuple[tuple[str, ...], ...]
 
+    @property
+    def run(self) -> str:
+        """The name of the run without its seed."""
+        return self.name.rpartition("/")[0]
+
 
 def jobs(experiment: Experiment, configs: pathlib.Path, seeds: int, scale: str) -> list[Job]:
     """Returns the jobs for seeds 0 to seeds - 1, all runs of one seed before those of the next.

@@ -5,7 +5,8 @@ python -m sidae_jax.sweep --experiment=NAME --workdir=DIR [--seeds=5] [--scale=t
 NAME is one of the experiments that come with the package, such as table1, or the path of a file. The same command
 continues a sweep that was stopped. With --print it runs nothing and prints one shell command per run, for a cluster's
 array job. A run that fails does not stop the others; it is named at the end, and the exit code is 1.
-The data sets are those of the folder that the environment variable TFDS_DATA_DIR names, or of ~/tensorflow_datasets.
+The data sets are those of the folder that the environment variable TFDS_DATA_DIR names, or of ~/tensorflow_datasets;
+those that are not there are downloaded before the first run.
 """
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)
@@ -19,16 +20,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 import rich.console
 import rich.progress
 from absl import flags
 
 from sidae_jax import cli, config_files, data, experiments
-from sidae_jax.config import validate
+from sidae_jax.config import folder_settings, validate
 from sidae_jax.config_values import one_of
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import config as evaluation
+from sidae_jax.evaluation.data_set import DataSet, choose
 from sidae_jax.experiments import Job
 from sidae_jax.files import open_folder, open_here
 from sidae_jax.runs import done, sums
@@ -43,7 +46,9 @@ _SCALE = flags.DEFINE_string(
     "cores, no result.",
 )
 _ONLY = flags.DEFINE_string(
-    "only", "", "Only runs whose names contain a match of this regular expression, such as ^mnist."
+    "only",
+    "",
+    "Only runs whose names, NAME/seedN, contain a match of this regular expression, such as ^mnist or -dae/seed0.",
 )
 _PRINT = flags.DEFINE_bool("print", False, "Print the commands, one line per run, and run nothing.")
 
@@ -55,22 +60,27 @@ def main() -> None:
       UserError: if the command line is wrong.
       SystemExit: with code 1 if runs failed, with 128 + the signal's number if a signal stopped the sweep.
     """
-    jobs = _jobs()
+    jobs, data_sets = _checked_jobs()
     if _PRINT.value:
-        for job in jobs:
-            folder = str(pathlib.Path(str(_WORKDIR.value)).expanduser().absolute() / job.name)
-            print(" && ".join(shlex.join(_command_line("python", command, folder)) for command in job.commands))
+        with cli.until_the_reader_leaves():
+            for job in jobs:
+                folder = str(pathlib.Path(str(_WORKDIR.value)).expanduser().absolute() / job.name)
+                print(" && ".join(shlex.join(_command_line("python", command, folder)) for command in job.commands))
         return
+    _make_ready(jobs, data_sets)
     sweep = _Sweep(open_folder(str(_WORKDIR.value)), jobs)
+    of_scale = " (the papers' whole settings)" if _SCALE.value == "paper" else ""
+    print(f"--scale={_SCALE.value}{of_scale}: {sweep.counted()}", file=sys.stderr)
     failed = sweep.run()
     for name, log in failed.items():
         lines = log.read_text().strip().splitlines()
         print(f"failed: {name}: {lines[-1] if lines else 'it printed nothing'} (full log: {log})")
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} runs are done in {_WORKDIR.value}")
+    print(sweep.counted())
     sys.exit(1 if failed else 0)
 
 
-def _jobs() -> list[Job]:
+def _checked_jobs() -> tuple[list[Job], dict[str, list[DataSet]]]:
+    """Returns the jobs that the command line asks for, and by the name of a run the data sets that it needs."""
     for name, value, example in (
         ("experiment", _EXPERIMENT.value, "table1"),
         ("workdir", _WORKDIR.value, "runs/table1"),
@@ -98,18 +108,24 @@ def _jobs() -> list[Job]:
             f"--only={_ONLY.value} is not a regular expression ({error}): give a part of {names}"
         ) from error
     if not chosen:
-        raise UserError(f"--only={_ONLY.value} matches no run: give a part of one of {names}")
-    first_seeds: dict[str, Job] = {}
+        seeds = "seed0" if _SEEDS.value == 1 else f"seed0 to seed{_SEEDS.value - 1}"
+        raise UserError(
+            f"--only={_ONLY.value} matches no run: give a part of NAME/{seeds}, where NAME is one of {names}"
+        )
+    data_sets: dict[str, list[DataSet]] = {}
     for job in chosen:
-        first_seeds.setdefault(job.name.rpartition("/")[0], job)
-    for job in first_seeds.values():  # the other seeds have the same keys
-        _check_commands(job)
-    return chosen
+        if job.run not in data_sets:  # the other seeds have the same keys
+            data_sets[job.run] = _check_commands(job)
+    return chosen, data_sets
 
 
-def _check_commands(job: Job) -> None:
-    """Raises UserError if a command would refuse its config, however long the commands before it take."""
-    pretraining = None
+def _check_commands(job: Job) -> list[DataSet]:
+    """Returns the data sets that a job needs.
+
+    Raises:
+      UserError: if a command would refuse its config, however long the commands before it take.
+    """
+    pretraining, data_sets = None, []
     for module, *arguments in job.commands:
         rest, overrides = cli.split(arguments)
         files = [argument.removeprefix("--config=") for argument in rest if argument.startswith("--config=")]
@@ -120,14 +136,41 @@ def _check_commands(job: Job) -> None:
             if pretraining is None:
                 validate(config)
                 pretraining = config
+                data_set = DataSet(config.dataset, config.data_dir, folder_settings(config), config.size)
             else:
                 evaluation.validate(config)
                 evaluation.check_run(config, pretraining, 0 if "--step=0" in rest else None)
-            if config.dataset is not None:
-                data.check_name(config.dataset, config.data_dir)
+                data_set = choose(config, pretraining)
+            data.check_name(data_set.name, data_set.data_dir)
+            if data_set not in data_sets:
+                data_sets.append(data_set)
         except UserError as error:
             what = module.rpartition(".")[2]
             raise UserError(f"{what} of the run {job.name} cannot work: {error}") from error
+    return data_sets
+
+
+def _make_ready(jobs: Sequence[Job], data_sets: Mapping[str, list[DataSet]]) -> None:
+    """Downloads and prepares what the commands that are left need. Raises UserError if that cannot be done."""
+    workdir = pathlib.Path(str(_WORKDIR.value)).expanduser()
+    needed: dict[DataSet, list[str]] = {}
+    for job in jobs:
+        if _remaining(workdir / job.name, job):
+            for data_set in data_sets[job.run]:
+                needed.setdefault(data_set, []).append(job.name)
+    for data_set, names in needed.items():
+        try:
+            data_set.make_ready()
+        except UserError as error:
+            raise UserError(
+                f"{error}; {len(names)} of {len(jobs)} runs, such as {names[0]}, need it: --only can leave them out"
+            ) from error
+
+
+def _remaining(folder: pathlib.Path, job: Job) -> list[tuple[str, ...]]:
+    """Returns the commands that have not succeeded yet in the folder of the job."""
+    succeeded = done.commands(folder)
+    return [command for command in job.commands if list(command) not in succeeded]
 
 
 def _command_line(python: str, command: tuple[str, ...], folder: str) -> list[str]:
@@ -144,6 +187,11 @@ class _Sweep:
         self.child: subprocess.Popen | None = None
         self.stopped_by: int | None = None
 
+    def counted(self) -> str:
+        """Says how many of the jobs are done."""
+        count = sum(not _remaining(self.workdir / job.name, job) for job in self.jobs)
+        return f"{count} of {len(self.jobs)} runs are done in {self.workdir}"
+
     def run(self) -> dict[str, pathlib.Path]:
         """Runs all jobs; returns the log of each job that failed, by its name."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -155,8 +203,7 @@ class _Sweep:
             bar = progress.add_task("", total=sum(len(job.commands) for job in self.jobs))
             for job in self.jobs:
                 folder = self.workdir / job.name
-                succeeded = done.commands(folder)
-                remaining = [command for command in job.commands if list(command) not in succeeded]
+                remaining = _remaining(folder, job)
                 progress.advance(bar, len(job.commands) - len(remaining))
                 for i, command in enumerate(remaining):
                     progress.update(bar, description=job.name)
@@ -187,7 +234,7 @@ class _Sweep:
                 self.child.terminate()
             code = self.child.wait()
         if self.stopped_by is not None:
-            print("stopped: run the same command to continue")
+            print(f"stopped: {self.counted()}; run the same command to continue")
             sys.exit(128 + self.stopped_by)
         if code == 0:
             with open_here(folder / "done.jsonl", "a") as file:

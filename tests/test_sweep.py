@@ -81,8 +81,35 @@ def test_a_sweep_stopped_by_sigterm_stops_its_run_and_says_how_to_go_on(experime
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "run the same command to continue" in out
+    assert f"stopped: 0 of 1 runs are done in {tmp_path}; run the same command to continue" in out
     assert not list(tmp_path.glob("*/seed0/done.jsonl"))
+
+
+def test_a_sweep_whose_data_cannot_be_had_says_so_once_and_starts_no_run(tmp_path):
+    command = [sys.executable, "-m", "sidae_jax.sweep", "--experiment=table1", "--seeds=2"]
+
+    def run(data_dir, *arguments):
+        env = {
+            **os.environ,
+            "TFDS_DATA_DIR": data_dir,
+            "HOME": str(tmp_path / "home"),
+            **dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9"),
+        }
+        return subprocess.run(
+            [*command, f"--workdir={tmp_path / 'new'}", *arguments],
+            **{"capture_output": True, "text": True, "env": env, "cwd": tmp_path, "timeout": 120, "check": False},
+        )
+
+    nowhere = run(str(tmp_path / "nowhere"))
+    assert (nowhere.returncode, nowhere.stdout, nowhere.stderr.count("\n")) == (2, "", 1)
+    assert f"TFDS_DATA_DIR={tmp_path}/nowhere: {tmp_path}/nowhere does not exist" in nowhere.stderr
+    # those on CIFAR-10, and those on STL-10, which are evaluated on it
+    assert "12 of 24 runs, such as cifar10-sidae/seed0, need it: --only can leave them out" in nowhere.stderr
+    empty = run("", "--only=^mnist")  # not the current folder
+    assert (empty.returncode, empty.stdout) == (2, "")
+    assert f"dataset 'mnist' is not prepared in {tmp_path}/home/tensorflow_datasets/mnist" in empty.stderr
+    assert "6 of 6 runs, such as mnist-sidae/seed0, need it" in empty.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_only_takes_a_regular_expression(tmp_path):
@@ -93,6 +120,15 @@ def test_only_takes_a_regular_expression(tmp_path):
 
     assert names("^mnist") == ["mnist-sidae", "mnist-simsiam", "mnist-dae"]
     assert names("mnist-(dae|sidae)") == ["fashion_mnist-sidae", "fashion_mnist-dae", "mnist-sidae", "mnist-dae"]
+
+
+def test_print_ends_quietly_when_its_reader_leaves(tmp_path):
+    command = (
+        f"{sys.executable} -m sidae_jax.sweep --experiment=table1 --workdir={tmp_path} --seeds=500 --print | head -1"
+    )
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr == ""
 
 
 def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
@@ -115,7 +151,10 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
         (["--experiment=configs/cifar10.py", "--workdir=x"], "defines no get_experiment"),
         (["--experiment=configs/experiments/table1.py"], "--workdir is missing"),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--scale=smal"], "did you mean small"),
-        (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=svhn"], "give a part of one of cifar10"),
+        (
+            ["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=svhn"],
+            "NAME/seed0 to seed4, where NAME is one of cifar10",
+        ),
         (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"], "is not a regular expression"),
         (["--config=configs/digits.py", "--workdir=x"], "is not an option of this program, which takes no config"),
         (["--config.epochs=2", "--workdir=x"], "is not an option of this program, which takes no config"),

@@ -15,6 +15,7 @@ from sidae_jax.errors import UserError
 from sidae_jax.settings import FOLDER, FolderSettings
 
 DATASETS = ("cifar10", "cifar100", "svhn_cropped", "mnist", "fashion_mnist", "stl10", "digits")
+_DEFAULT = "~/tensorflow_datasets"  # TFDS's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +149,16 @@ def _slices(source: Source, split: str) -> list[Slice]:
 def check_name(dataset: str, data_dir: str | None) -> None:
     """Raises UserError unless `load` knows the data set's name or finds it prepared; imports nothing slow."""
     if dataset not in (*DATASETS, FOLDER):
-        default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+        default = os.environ.get("TFDS_DATA_DIR") or _DEFAULT
         prepared.folder_of(dataset, os.path.expanduser(data_dir or default), DATASETS)
+
+
+def make_ready(dataset: str, data_dir: str | None, folder: FolderSettings | None, size: int) -> None:
+    """Downloads and prepares a data set that is not prepared yet; of a folder of images only looks at its files.
+
+    Args and errors are those of `load`, which does the same; no image is decoded.
+    """
+    _open(dataset, data_dir, folder, size, encoded=True)
 
 
 def _open(dataset: str, data_dir: str | None, folder: FolderSettings | None, size: int, encoded: bool) -> Source:
@@ -161,6 +170,8 @@ def _open(dataset: str, data_dir: str | None, folder: FolderSettings | None, siz
         data_dir = _existing_folder("--config.data_dir", data_dir)
     elif default := os.environ.get("TFDS_DATA_DIR"):
         _existing_folder("TFDS_DATA_DIR", default)
+    elif default is not None:  # empty, which to TFDS is the current folder
+        data_dir = os.path.expanduser(_DEFAULT)
     from sidae_jax.data.tfds_source import TfdsSource  # imports TFDS, which takes most of a second
 
     return TfdsSource(dataset, data_dir, size, encoded)

@@ -30,6 +30,10 @@ class DataSet:
         """What titles and files call it: its name, or "folder pets" for the images in /data/pets."""
         return self.name if self.folder is None else f"{self.name} {os.path.basename(str(self.folder.images))}"
 
+    def make_ready(self) -> None:
+        """Downloads and prepares what `load` would. Raises UserError if that cannot be done."""
+        data.make_ready(self.name, self.data_dir, self.folder, self.size)
+
     def load(self, key: str, split: str) -> data.Images:
         """Returns the images of a split, all of which have labels; `key` is that of the config which named it."""
         images = data.load(self.name, split, self.data_dir, folder=self.folder, size=self.size)
