@@ -6,7 +6,8 @@ The paper's probe takes 50 epochs of SGD at a constant learning rate, whatever t
 scikit-learn fits the labels of standardized features of each run's last checkpoint. With 1% of the labels,
 cross-validation on them chooses the penalty (C); with all, some 50,000 images for 128 features, there is nothing to
 choose. Needs scikit-learn and the package, of which it uses sidae_jax.embed and the rows that keep their labels. A line
-for each run and fraction is appended to FILE, and runs that are there with their last step are left out.
+for each run and fraction is appended to FILE. It leaves out, and says so, runs that have not finished and those whose
+name is there with their last step: give the runs of another folder another FILE.
 """
 
 import argparse
@@ -41,7 +42,12 @@ def accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_label
     """The penalty chosen, and the accuracy on the test images."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=cs[0], max_iter=5000))
     if len(cs) > 1:
-        model = GridSearchCV(model, {"logisticregression__C": cs}, cv=5).fit(train, labels).best_estimator_
+        fewest = int(np.unique(labels, return_counts=True)[1].min())
+        if fewest < 2:
+            raise SystemExit(
+                f"error: a class has {fewest} of {len(labels)} labeled images: too few to choose a penalty"
+            )
+        model = GridSearchCV(model, {"logisticregression__C": cs}, cv=min(5, fewest)).fit(train, labels).best_estimator_
     else:
         model.fit(train, labels)
     return {"C": model[-1].C, "iterations": int(model[-1].n_iter_.max()), "accuracy": model.score(test, test_labels)}
@@ -57,6 +63,8 @@ def main() -> None:
     for path in sorted(arguments.workdir.glob("*/seed*/status.json")):
         status, run = json.loads(path.read_text()), path.parent.relative_to(arguments.workdir).as_posix()
         if status["state"] != "finished" or (run, status["saved_step"]) in done:
+            why = status["state"] if status["state"] != "finished" else f"in {arguments.output} already"
+            print(f"left out: {run} ({why})")
             continue
         dataset = json.loads((path.parent / "config.json").read_text())["config"]["dataset"]
         train, labels, made_by = features(path.parent, dataset, "train")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from report_files import write_config, write_results
 
-from sidae_jax.report import claim_tables, summaries
+from sidae_jax.report import build, claim_tables, pages, summaries
 from sidae_jax.report.run_index import find_runs
 
 THIN = {"train_split": "train[:10240]", "width": 16, "d_hid": 512}
@@ -127,6 +127,15 @@ def test_runs_that_share_their_settings_are_not_mixed(tmp_path):
     shutil.rmtree(tmp_path / "simsiam")  # and no claim is left
     (table,) = claim_tables.claim_tables(summaries.read(find_runs(tmp_path)))
     assert (table.rows, table.notes[-1]) == ([], note)
+    assert "|" not in pages.markdown_table(table)
+    assert "<table" not in pages.html_table(table)
+
+
+def test_where_no_claim_can_be_compared_the_report_says_so(tmp_path):
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.6]] * 3, w=0.3, **THIN)  # a weight of no claim
+    runs = find_runs(tmp_path)
+    page = pages.markdown_page(build.build("name", runs, summaries.read(runs)))
+    assert "## Tables\n\n### The papers' claims\n\n\n\\[1\\] None has both sides among these runs: " in page
 
 
 def test_several_results_of_a_seed_are_averaged(tmp_path):

@@ -7,6 +7,10 @@ from sidae_jax.report import curves, summaries, training_curves
 from sidae_jax.report.run_index import find_runs
 
 
+def by_epoch(summarized):
+    return curves.accuracy_by_epoch(summarized, curves.styles_of_runs(s.pretraining for s in summarized))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_sweep(tmp_path_factory.mktemp("runs"))
@@ -14,7 +18,7 @@ def folder(tmp_path_factory):
 
 def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
     summarized = summaries.summarize(summaries.read(find_runs(folder)))
-    ((title, svg),) = curves.accuracy_by_epoch(summarized).items()
+    ((title, svg),) = by_epoch(summarized).items()
     assert title == TITLE
     labels = {"cifar10-sidae-w0.5", "cifar10-sidae-w0.25", "cifar10-simsiam", "test accuracy, %"}
     assert labels <= set(texts(svg))
@@ -29,14 +33,15 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
     for number, text in enumerate(("", '{"step": 1, "epoch": 0.1, "lo')):  # runs that have just begun
         write_config(folder / f"cifar10-dae{number}" / "seed0", "dae")
         (folder / f"cifar10-dae{number}" / "seed0" / "metrics.jsonl").write_text(text)
-    drawn = training_curves.training_curves(find_runs(folder))
+    runs = find_runs(folder)
+    drawn = training_curves.training_curves(runs, curves.styles_of_runs(run.pretraining for run in runs))
     assert [title.partition(" ")[0] for title in drawn] == ["Loss", "Collapse"]
 
 
 @pytest.mark.parametrize(("steps", "drawn"), [((0, 20), 0), ((20,), 0), ((10, 20), 1), ((0, 10, 20), 1)])
 def test_a_curve_by_epoch_needs_two_checkpoints_beside_the_untrained(steps, drawn):
     runs = [summary(step=step, epoch=10.0 * step, task_protocol="online") for step in steps]
-    assert len(curves.accuracy_by_epoch(runs)) == drawn
+    assert len(by_epoch(runs)) == drawn
 
 
 def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_several():
@@ -55,9 +60,9 @@ def test_the_figure_of_the_dimension_has_a_curve_for_each_method_run_with_severa
 def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkeypatch):
     drawn, draw = [], curves._draw
 
-    def draw_and_tell(axes, points, label, *style):
+    def draw_and_tell(axes, points, label, style):
         drawn.append((label, points))
-        draw(axes, points, label, *style)
+        draw(axes, points, label, style)
 
     monkeypatch.setattr(curves, "_draw", draw_and_tell)
 
@@ -113,9 +118,52 @@ def test_the_supervised_line_is_of_the_same_task_and_labels():
     probes = [run("linear", fraction, step, 40.0 + step) for fraction in (0.01, 1.0) for step in (0, 10, 20)]
     scratch = [run("finetune", 0.01, 0, 35.0), run("finetune", 0.01, 0, 30.0, "epochs = 3")]
     scratch += [run("finetune", 1.0, 0, 35.0, dataset="stl10"), run("finetune", 1.0, 0, 35.0, task_n_test=5)]
-    one, all_labels = curves.accuracy_by_epoch([*probes, *scratch]).values()
+    one, all_labels = by_epoch([*probes, *scratch]).values()
     assert {"supervised, from scratch", "supervised, from scratch (epochs = 3)"} <= set(texts(one))
     assert not [text for text in texts(all_labels) if "from scratch" in text]
+
+
+def test_a_supervised_line_far_from_the_curves_is_a_value_in_the_legend_alone():
+    probes = [summary(40.0 + step, step, 10.0 * step) for step in (0, 10, 20)]  # from 40 to 60
+    for mean, label in ((90.0, "90.0, above this"), (65.0, "supervised, from scratch")):
+        (svg,) = by_epoch([*probes, summary(mean, 0, 0.0, task_protocol="finetune")]).values()
+        assert label in texts(svg)
+        assert "80" not in texts(svg)  # no tick of the axis, which is that of the curves
+    (svg,) = by_epoch([*probes, summary(5.0, 0, 0.0, task_protocol="finetune")]).values()
+    assert "5.0, below this" in texts(svg)
+
+
+def test_fine_tuning_has_the_line_of_its_untrained_backbones():
+    runs = [summary(30.0 + step, step, 10.0 * step, task_protocol="finetune") for step in (0, 10, 20)]
+    (svg,) = by_epoch(runs).values()
+    assert "supervised, from scratch" in texts(svg)
+
+
+def test_a_method_has_one_style_in_all_figures_on_all_data_sets():
+    def run(dataset, name):
+        return summary(label=f"claims/{dataset}-{name}", dataset=dataset).pretraining
+
+    names = ("dae", "sidae", "sidae-w0.125", "simsiam")
+    runs = [run(dataset, name) for dataset in ("cifar10", "fashion_mnist") for name in names]
+    style_of = curves.styles_of_runs([*runs, run("cifar10", "vae")])
+    assert len({style_of[f"claims/cifar10-{name}"] for name in names}) == len(names)
+    for name in names:
+        assert style_of[f"claims/cifar10-{name}"] == style_of[f"claims/fashion_mnist-{name}"]
+
+
+def test_each_data_set_has_training_curves_of_its_own(tmp_path):
+    for dataset in ("cifar10", "mnist"):
+        write_config(tmp_path / f"{dataset}-dae" / "seed0", "dae", dataset)
+        line = '{"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": 0.9}\n'
+        (tmp_path / f"{dataset}-dae" / "seed0" / "metrics.jsonl").write_text(line * 2)
+    runs = find_runs(tmp_path)
+    drawn = training_curves.training_curves(runs, curves.styles_of_runs(run.pretraining for run in runs))
+    assert [(title.split()[0], title.split(", ")[-1]) for title in drawn] == [
+        *(("Loss", "on cifar10"), ("Collapse", "on cifar10")),
+        *(("Loss", "on mnist"), ("Collapse", "on mnist")),
+    ]
+    for title, svg in drawn.items():
+        assert [text for text in texts(svg) if text.endswith("-dae")] == [f"{title.split(', on ')[-1]}-dae"]
 
 
 def test_a_transfer_has_a_figure_of_its_own():
@@ -125,6 +173,6 @@ def test_a_transfer_has_a_figure_of_its_own():
         for w in (0.25, 0.5)
         for step in (0, 10, 20)
     ]
-    assert list(curves.accuracy_by_epoch(runs)) == [PLAIN, f"{PLAIN}, pre-trained on stl10"]
+    assert list(by_epoch(runs)) == [PLAIN, f"{PLAIN}, pre-trained on stl10"]
     by_weight = [f"The weight w: {PLAIN}, d = 2048", f"The weight w: {PLAIN}, pre-trained on stl10, d = 2048"]
     assert list(curves.accuracy_by_weight(runs)) == by_weight

@@ -3,11 +3,13 @@
 import dataclasses
 import html
 import re
+import shutil
 
 import pytest
-from report_files import run_report, summary, write_sweep
+from absl import logging
+from report_files import run_report, summary, write_config, write_sweep
 
-from sidae_jax.report import pages, tables
+from sidae_jax.report import left_out, pages, tables
 
 
 @pytest.fixture(scope="module")
@@ -62,5 +64,35 @@ def test_a_folder_without_results_is_reported(tmp_path):
     ended = run_report(f"--workdir={tmp_path}")  # without a --workdir: tests/test_default_workdir.py
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")
-    assert "holds no results" in ended.stderr
+    assert "holds no run: give a folder with runs, each of which has a config.json" in ended.stderr
     assert not list(tmp_path.iterdir())
+    write_config(tmp_path / "dae" / "seed0", "dae")
+    ended = run_report(f"--workdir={tmp_path}")
+    assert "holds no results: evaluate its runs with sidae_jax.linear_eval first" in ended.stderr
+
+
+def test_what_is_left_out_is_named_in_the_report(folder, tmp_path):
+    """Also a run without its config.json, as a copy without checkpoints may be; the page has no path of the machine."""
+    shutil.copytree(folder, tmp_path / "runs")
+    (tmp_path / "runs" / "cifar10-simsiam" / "seed1" / "config.json").unlink()
+    with (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed0" / "metrics.jsonl").open("a") as file:
+        file.write("{\n")
+    ended = run_report(f"--workdir={tmp_path / 'runs'}")
+    assert ended.returncode == 0, ended.stderr
+    text = (tmp_path / "runs" / "report" / "report.md").read_text()
+    left_out = text.partition("\n## Left out of this report\n\n")[2].splitlines()
+    assert left_out[0] == "* cifar10-simsiam/seed1/config.json is missing; the run is skipped"
+    assert left_out[1].startswith("* Line 4 of cifar10-sidae-w0.5/seed0/metrics.jsonl is corrupt and skipped: ")
+    assert len(left_out) == 2
+    page = (tmp_path / "runs" / "report" / "report.html").read_text()
+    assert "<li>cifar10-simsiam/seed1/config.json is missing; the run is skipped</li>" in page
+    assert str(tmp_path) not in page
+
+
+def test_of_very_many_messages_the_first_hundred_are_shown(tmp_path):
+    with left_out.collected(tmp_path) as collector:
+        for number in range(150):
+            logging.warning("%s/run%d is corrupt", tmp_path, number)
+            logging.warning("%s/run%d is corrupt", tmp_path, number)
+    logging.warning("after it")
+    assert collector.texts() == [*(f"run{number} is corrupt" for number in range(100)), "... and 50 more"]

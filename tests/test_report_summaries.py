@@ -76,7 +76,9 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     found = {row.other_settings: row for row in table.rows if row.pretraining == tmp_path.name}
     assert {settings: row.seeds for settings, row in found.items()} == {"": "2", "lr = 0.3": "1"}
     assert (found[""].published != "", found["lr = 0.3"].published) == (True, "")
-    (svg,) = curves.accuracy_by_epoch(summaries.summarize(summaries.read(find_runs(tmp_path)))).values()
+    summarized = summaries.summarize(summaries.read(find_runs(tmp_path)))
+    styles = curves.styles_of_runs(s.pretraining for s in summarized)
+    (svg,) = curves.accuracy_by_epoch(summarized, styles).values()
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 
 

@@ -9,6 +9,8 @@ report, byte for byte.
 
 from sidae_jax import interrupt  # noqa: F401, I001 (first, because the other imports take a while)
 
+import dataclasses
+
 from absl import flags
 
 from sidae_jax import cli
@@ -30,21 +32,28 @@ def main() -> None:
     """
     workdir = _WORKDIR.value or newest.announce(newest.newest_run_or_sweep())
     folder = existing_folder(workdir)
-    from sidae_jax.report import run_index, summaries
+    from sidae_jax.report import left_out, run_index, summaries
 
-    runs = run_index.find_runs(folder)
-    rows = summaries.read(runs)
-    if not rows:
-        raise UserError(f"--workdir={workdir} holds no results: evaluate its runs with sidae_jax.linear_eval first")
-    try:
-        from sidae_jax.report import build
-    except ImportError as error:
-        raise UserError(f"{error}: a report needs it, pip install 'sidae-jax[report]'") from error
-    report = build.build(folder.name, runs, rows)
+    with left_out.collected(folder) as collector:
+        runs = run_index.find_runs(folder)
+        rows = summaries.read(runs)
+        if not runs:
+            raise UserError(
+                f"--workdir={workdir} holds no run: give a folder with runs, each of which has a config.json"
+            )
+        if not rows:
+            raise UserError(f"--workdir={workdir} holds no results: evaluate its runs with sidae_jax.linear_eval first")
+        try:
+            from sidae_jax.report import build
+        except ImportError as error:
+            raise UserError(f"{error}: a report needs it, pip install 'sidae-jax[report]'") from error
+        report = build.build(folder.name, runs, rows)
+    report = dataclasses.replace(report, left_out=collector.texts())
     out = open_folder(_OUT.value, flag="--out") if _OUT.value else open_folder(folder, "report")
     with disk_trouble_told(out, "give the same command again"):
         build.write(report, out)
-    print(f"{len(report.tables)} tables and {len(report.figures)} figures of {len(rows)} results in {out}/report.html")
+    count = sum(bool(table.rows) for table in report.tables)
+    print(f"{count} tables and {len(report.figures)} figures of {len(rows)} results in {out}/report.html")
 
 
 if __name__ == "__main__":

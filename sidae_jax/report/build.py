@@ -13,14 +13,15 @@ def build(name: str, runs: Sequence[Run], rows: Sequence[summaries.Row]) -> page
     """Returns the report on these runs and the results of their evaluations."""
     summarized = summaries.summarize(rows)
     pictures = image_figures.read(runs)
+    style_of = curves.styles_of_runs(run.pretraining for run in runs)
     return pages.Report(
         name=printable(name),
-        tables=[*claim_tables.claim_tables(rows), *tables.accuracy_tables(summarized)],
+        tables=[*(claim_tables.claim_tables(rows) or [claim_tables.NO_CLAIM]), *tables.accuracy_tables(summarized)],
         sections={
-            "Curves": curves.accuracy_by_epoch(summarized)
+            "Curves": curves.accuracy_by_epoch(summarized, style_of)
             | curves.accuracy_by_weight(summarized)
             | curves.accuracy_by_dimension(summarized)
-            | training_curves.training_curves(runs),
+            | training_curves.training_curves(runs, style_of),
             "Pictures": image_figures.augmentations(pictures)
             | image_figures.reconstructions(pictures)
             | image_figures.projections(pictures),

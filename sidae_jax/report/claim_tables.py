@@ -27,9 +27,17 @@ NOTES = (
     "seems to differ.",
     "The two sides are taken as independent, though runs of one seed share initial values and the order of batches, "
     "and one run serves in several rows.",
-    "'agree': of how many seeds the claim is true, each taken alone.",
+    "'seeds': of both sides, or of the first and of the second. 'agree': of how many seeds the claim is true, each "
+    "taken alone.",
     "Not compared are runs that differ in scale or in a setting that both have, and evaluations with other settings "
     "than the protocol's or in another precision than the run's.",
+)
+_TITLE = "The papers' claims"
+NO_CLAIM = Table(
+    _TITLE,
+    HEADER,
+    [],
+    ["None has both sides among these runs: its methods on its data sets, at one scale, with the same settings."],
 )
 _NAMES = {
     **{"sidae": "SidAE", "simsiam": "SimSiam", "dae": "DAE", "ae": "AE", "vae": "VAE", "simclr": "SimCLR"},
@@ -61,7 +69,7 @@ class _Scale(NamedTuple):
         parts += [f"labels of {self.train_split}"] if self.train_split != "train" else []
         parts += [f"tested on {self.test_split}"] if self.test_split != "test" else []
         parts += [f"labeled rows {self.labeled_rows[:12]}"] if self.labeled_rows else []
-        return f"The papers' claims: {', '.join(parts)}"
+        return f"{_TITLE}: {', '.join(parts)}"
 
 
 class _Place(NamedTuple):

@@ -10,7 +10,7 @@ from absl import logging
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
+from sidae_jax.report.drawing import Style, finish, new_figure, plain, styles
 from sidae_jax.report.published import has_published_d, published_accuracies
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
@@ -41,11 +41,19 @@ class Comparison(NamedTuple):
 Point = tuple[int | float, Summary]  # of a curve: x, and what was measured there
 
 
-def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
+def styles_of_runs(runs: Iterable[Pretraining]) -> dict[str, Style]:
+    """Returns a style by the label of each run, that of a method on one data set the same as on another."""
+    of_dataset = {run.label: run.label.replace(run.dataset, "") for run in runs}
+    found = styles(of_dataset.values())
+    return {label: found[name] for label, name in of_dataset.items()}
+
+
+def accuracy_by_epoch(summaries: Sequence[Summary], style_of: Mapping[str, Style]) -> dict[str, str]:
     """Draws a figure for each comparison that has a run with at least two checkpoints; returns SVG by title.
 
-    Each run is a curve, with a band of one standard error. The dashed line is the untrained backbone fine-tuned on the
-    same labels, which is supervised training from scratch.
+    Each run is a curve, with a band of one standard error, in the style of its label. The dashed line is the untrained
+    backbone fine-tuned on the same labels, which is supervised training from scratch. If it is so far from the curves
+    that they would lose their shape, the legend has its value in place of the line.
     """
     figures = {}
     for comparison in sorted({Comparison.of(s) for s in summaries}):
@@ -55,11 +63,10 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
         if max(len({s.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
             continue
         figure, axes = new_figure()
-        _draw_all(axes, {run: [(s.epoch, s) for s in of_run] for run, of_run in runs.items()})
-        scratch = _from_scratch(summaries, comparison)
-        for (settings, means), style in zip(sorted(scratch.items()), itertools.cycle(["--", ":", "-."]), strict=False):
-            label = plain(f"supervised, from scratch{f' ({settings})' if settings else ''}")
-            axes.axhline(statistics.fmean(means), color="#555555", linestyle=style, label=label)
+        labels = _labels(runs)
+        for run in sorted(runs, key=lambda run: labels[run]):
+            _draw(axes, [(s.epoch, s) for s in runs[run]], labels[run], style_of[run.label])
+        _draw_from_scratch(axes, _from_scratch(summaries, comparison))
         axes.set_xlabel(plain(f"epochs of pre-training on {comparison.pretrained_on} (0: untrained)"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[comparison.title] = finish(figure, axes)
@@ -68,8 +75,6 @@ def accuracy_by_epoch(summaries: Sequence[Summary]) -> dict[str, str]:
 
 def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[str, list[float]]:
     """Returns the accuracies of supervised training on the labels of the comparison, by the settings."""
-    if comparison.task.protocol == "finetune":  # its own curves start there
-        return {}
     of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
     found: dict[str, list[float]] = {}
     for s in summaries:
@@ -79,6 +84,18 @@ def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[
             settings = ", ".join(filter(None, (task.settings, backbone_settings(run))))
             found.setdefault(settings, []).append(s.mean)
     return found
+
+
+def _draw_from_scratch(axes: Axes, found: Mapping[str, Sequence[float]]) -> None:
+    """Draws the lines that are not too far from the curves, and names all in the legend."""
+    low, high = axes.get_ylim()
+    for (settings, means), line in zip(sorted(found.items()), itertools.cycle(["--", ":", "-."]), strict=False):
+        label, mean = f"supervised, from scratch{f' ({settings})' if settings else ''}", statistics.fmean(means)
+        style: dict[str, Any] = {"color": "#555555", "linestyle": line}
+        if low - (high - low) / 2 <= mean <= high + (high - low) / 2:
+            axes.axhline(mean, **style, label=plain(label))
+        else:
+            axes.plot([], [], **style, label=plain(f"{label}:\n{mean:.1f}, {'below' if mean < low else 'above'} this"))
 
 
 def accuracy_by_weight(summaries: Sequence[Summary]) -> dict[str, str]:
@@ -185,16 +202,17 @@ def _curves(
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
     labels = _labels(curves)
-    for run, style in zip(sorted(curves, key=lambda run: labels[run]), itertools.cycle(STYLES), strict=False):
-        _draw(axes, curves[run], labels[run], *style)
+    style_of = styles(labels.values())
+    for run in sorted(curves, key=lambda run: labels[run]):
+        _draw(axes, curves[run], labels[run], style_of[labels[run]])
 
 
-def _draw(axes: Axes, points: Sequence[Point], label: str, color: str, marker: str) -> None:
+def _draw(axes: Axes, points: Sequence[Point], label: str, style: Style) -> None:
     """Draws a line with a band of one standard error."""
     x, means = [x for x, _ in points], [s.mean for _, s in points]
-    axes.plot(x, means, color=color, marker=marker, markersize=5, label=label)
+    axes.plot(x, means, color=style.color, marker=style.marker, linestyle=style.line, markersize=5, label=label)
     low, high = ([s.mean + sign * (s.standard_error or 0.0) for _, s in points] for sign in (-1, 1))
-    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.fill_between(x, low, high, color=style.color, alpha=0.2, linewidth=0)
 
 
 def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:

@@ -1,16 +1,33 @@
 """The style that all figures share, and SVG that is the same for the same figure."""
 
 import io
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+
+class Style(NamedTuple):
+    """The color, the marker and the line of a curve."""
+
+    color: str
+    marker: str
+    line: str
+
+
 # Okabe and Ito's colors, which color-blind readers can distinguish, with markers for print
-STYLES = [
+_COLORS = [
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X")),
 ]
+_STYLES = [Style(color, marker, line) for line in ("-", "--", ":") for color, marker in _COLORS]
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """Returns a style for each name, another one for each as long as there are any."""
+    return {name: _STYLES[i % len(_STYLES)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure() -> tuple[Figure, Axes]:

@@ -3,7 +3,7 @@
 import dataclasses
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sidae_jax.report.tables import Table
 
@@ -31,15 +31,20 @@ _NOTE = (
     "The published accuracies are for 200 epochs on all images and five seeds (those of the report: 150 epochs, "
     "number of seeds not stated)."
 )
+_LEFT_OUT = "Left out of this report"
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A report: its tables, and by the titles of its sections their figures, each an SVG by its title."""
+    """A report: its tables, and by the titles of its sections their figures, each an SVG by its title.
+
+    `left_out` says what of the runs is not in it, and why.
+    """
 
     name: str
     tables: list[Table]
     sections: dict[str, dict[str, str]]
+    left_out: Sequence[str] = ()
 
     @property
     def figures(self) -> dict[str, str]:
@@ -62,6 +67,8 @@ def markdown_page(report: Report) -> str:
         for title in figures:
             text = markdown_text(title)
             parts.append(f"### {text}\n\n![{text}]({file_of[title]})")
+    if report.left_out:
+        parts += [f"## {_LEFT_OUT}", "\n".join(f"* {markdown_text(text)}" for text in report.left_out)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,18 +81,22 @@ def html_page(report: Report) -> str:
         body += [f"<h2>{section}</h2>"] if figures else []
         for title, svg in figures.items():
             body.append(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>")
+    if report.left_out:
+        body += [
+            f"<h2>{_LEFT_OUT}</h2>",
+            "<ul>",
+            *(f"<li>{html.escape(text)}</li>" for text in report.left_out),
+            "</ul>",
+        ]
     head = f'<meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
 def markdown_table(table: Table) -> str:
-    """Returns a GitHub table below its title and above its notes."""
-    lines = [
-        f"### {markdown_text(table.title)}",
-        "",
-        _markdown_row(table.header),
-        _markdown_row(["---"] * len(table.header)),
-    ]
+    """Returns a GitHub table below its title and above its notes; without rows there is no table between them."""
+    lines = [f"### {markdown_text(table.title)}", ""]
+    if table.rows:
+        lines += [_markdown_row(table.header), _markdown_row(["---"] * len(table.header))]
     lines += [_markdown_row(map(markdown_text, row)) for row in table.rows]
     lines += [f"\n\\[{number}\\] {markdown_text(note)}" for number, note in enumerate(table.notes, start=1)]
     return "\n".join(lines) + "\n"
@@ -103,12 +114,16 @@ def markdown_text(text: str) -> str:
 
 
 def html_table(table: Table) -> str:
-    """Returns the table in HTML. Short cells stay on one line; long words may break anywhere."""
+    """Returns the table in HTML, or only its notes if it has no rows.
+
+    Short cells stay on one line; long words may break anywhere.
+    """
     lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)]
     lines += ["".join(map(_html_cell, row)) for row in table.rows]
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    shown = f"<table>{body}</table>" if table.rows else ""
     notes = "".join(f"<p>[{number}] {html.escape(note)}</p>\n" for number, note in enumerate(table.notes, start=1))
-    return f'<h3>{html.escape(table.title)}</h3>\n<div class="table"><table>{body}</table>{notes}</div>'
+    return f'<h3>{html.escape(table.title)}</h3>\n<div class="table">{shown}{notes}</div>'
 
 
 _SHORT = 13  # characters of fashion_mnist: a cell up to this length stays on one line

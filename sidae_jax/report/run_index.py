@@ -51,9 +51,9 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
     If several have the same name, seed and settings, only the first one counts.
     """
     found: dict[tuple[Pretraining, int], Run] = {}
-    for checkpoints in sorted(folder.rglob("checkpoints")):
-        if not (checkpoints.parent / "config.json").exists():
-            logging.warning("%s is missing beside checkpoints; the run is skipped", checkpoints.parent / "config.json")
+    for run_folder in sorted(_folders_of_runs(folder)):
+        if not (run_folder / "config.json").exists():
+            logging.warning("%s is missing; the run is skipped", run_folder / "config.json")
     for path in sorted(folder.rglob("config.json")):
         try:
             run = _read_run(path, folder)
@@ -68,6 +68,12 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
                 *(run.folder, first.folder),
             )
     return list(found.values())
+
+
+def _folders_of_runs(folder: pathlib.Path) -> set[pathlib.Path]:
+    """Returns the folders that have what a run leaves, whether or not they have a config.json."""
+    of_runs = {path.parent for name in ("checkpoints", "metrics.jsonl") for path in folder.rglob(name)}
+    return of_runs | {path.parent.parent for path in folder.rglob("eval/*.jsonl")}
 
 
 def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:

@@ -1,16 +1,15 @@
 """Curves of pre-training, from the metrics.jsonl of runs."""
 
-import itertools
 import json
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.report.drawing import STYLES, finish, new_figure, plain
+from sidae_jax.report.drawing import Style, finish, new_figure, plain
 from sidae_jax.report.run_index import MOST_EPOCHS, Run
 from sidae_jax.runs import metrics_file
 from sidae_jax.runs.values import describe, number
@@ -25,14 +24,29 @@ _TITLES = {
     "alignment": "Alignment of two views during pre-training, one line per seed (0: views have the same features)",
     "uniformity": "Uniformity of the features during pre-training, one line per seed (0: all the same)",
 }
+_LABELS = {"feature_std": "collapse measure (feature_std)", "knn": "kNN accuracy", "rankme": "RankMe"}
 _IN_EVERY_LINE = ("loss", "feature_std")
 
 
-def training_curves(runs: Iterable[Run]) -> dict[str, str]:
+def training_curves(runs: Sequence[Run], style_of: Mapping[str, Style]) -> dict[str, str]:
     """Draws the loss and the measures of the features of every run by epoch; returns SVG by title.
 
-    A measure that no run has is left out.
+    Each data set has figures of its own. A measure that no run on it has is left out.
+
+    Args:
+      runs: the runs.
+      style_of: a style for the label of each.
     """
+    datasets = sorted({run.pretraining.dataset for run in runs})
+    figures: dict[str, str] = {}
+    for dataset in datasets:
+        of_dataset = _figures([run for run in runs if run.pretraining.dataset == dataset], style_of)
+        on = f", on {dataset}" if len(datasets) > 1 else ""
+        figures |= {f"{title}{on}": svg for title, svg in of_dataset.items()}
+    return figures
+
+
+def _figures(runs: Iterable[Run], style_of: Mapping[str, Style]) -> dict[str, str]:
     logged: dict[str, list[list[dict[str, float]]]] = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
@@ -43,14 +57,15 @@ def training_curves(runs: Iterable[Run]) -> dict[str, str]:
         if key not in drawn:
             continue
         figure, axes = new_figure()
-        for (name, seeds), (color, _) in zip(sorted(logged.items()), itertools.cycle(STYLES), strict=False):
+        for name, seeds in sorted(logged.items()):
+            style: dict[str, Any] = {"color": style_of[name].color, "linestyle": style_of[name].line, "linewidth": 1}
             for i, records in enumerate(seeds):
                 points = [(r["epoch"], r[key]) for r in records if key in r]
                 if points:
-                    axes.plot(*zip(*points, strict=True), color=color, linewidth=1, label=None if i else plain(name))
+                    axes.plot(*zip(*points, strict=True), **style, label=None if i else plain(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figures[title] = finish(figure, axes, ylabel=key)
+        figures[title] = finish(figure, axes, ylabel=_LABELS.get(key, key))
     return figures
 
 
