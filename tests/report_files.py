@@ -46,11 +46,11 @@ def write_results(run, accuracies, steps=(0, 20, 40), name="probe", **changes):
 
 def summary(mean=40.0, step=20, epoch=200.0, seeds=1, error=None, **changes):
     """Returns a summary of a linear probe on CIFAR-10 after SidAE, at the published settings but for the changes."""
-    task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ""}
+    task = {"protocol": "linear", "evaluated_on": "cifar10", "label_fraction": 1.0, "settings": ()}
     task |= {"n_train": 50_000, "n_test": 10_000, "train_split": "train", "test_split": "test", "labeled_rows": ""}
     task |= {key.removeprefix("task_"): changes.pop(key) for key in list(changes) if key.startswith("task_")}
     run = {"label": "a", "dataset": "cifar10", "method": "sidae", "w": 0.5, "d_hid": 2048, "images": "train"}
-    run |= {"epochs": 200, "batch_size": 512, "width": 64, "settings": ""} | changes
+    run |= {"epochs": 200, "batch_size": 512, "width": 64, "settings": ()} | changes
     return summaries.Summary(summaries.Task(**task), Pretraining(**run), step, epoch, seeds, mean, error)
 
 

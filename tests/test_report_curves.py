@@ -70,7 +70,7 @@ def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkey
         return summary(label=name, w=w, **changes)
 
     runs = [run("a", 0.25, mean=1.0), run("b", 0.5, mean=2.0), run("c", 0.5, mean=3.0)]
-    runs += [run("d", 0.25, mean=4.0, settings="lr = 1"), run("e", 0.5, mean=5.0, settings="lr = 1")]
+    runs += [run("d", 0.25, mean=4.0, settings=("lr = 1",)), run("e", 0.5, mean=5.0, settings=("lr = 1",))]
     runs += [run("f", 0.75, mean=6.0, images="train[:64]"), run("g", 0.75, mean=7.0, epoch=100.0)]
     runs += [summary(8.0, label="s", method="simsiam", w=None)]
     curves.accuracy_by_weight(runs)
@@ -94,11 +94,11 @@ def test_a_curve_has_one_run_at_each_x_and_none_of_other_settings(caplog, monkey
     assert f"{said} (and so for 1 more)" in caplog.text
 
 
-RUNS = {"plain": {}, "again": {}, "other": {"settings": "stem = cifar"}}
+RUNS = {"plain": {}, "again": {}, "other": {"settings": ("stem = cifar",)}}
 
 
 def test_no_published_curve_beside_runs_of_other_settings_alone():
-    runs = [summary(label=str(w), w=w, settings="lr = 1") for w in (0.25, 0.5)]
+    runs = [summary(label=str(w), w=w, settings=("lr = 1",)) for w in (0.25, 0.5)]
     (svg,) = curves.accuracy_by_weight(runs).values()
     assert not [text for text in texts(svg) if "published" in text]
 
@@ -111,7 +111,7 @@ def test_no_published_curve_beside_a_task_where_other_methods_alone_are_publishe
 
 
 def test_the_supervised_line_is_of_the_same_task_and_labels():
-    def run(protocol, fraction, step, mean, settings="", **changes):
+    def run(protocol, fraction, step, mean, *settings, **changes):
         of = {"task_protocol": protocol, "task_label_fraction": fraction, "task_settings": settings}
         return summary(mean, step, 10.0 * step, **of, **changes)
 

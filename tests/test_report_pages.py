@@ -23,7 +23,7 @@ def test_a_table_fits_a_page_of_1200_pixels():
     long |= {"label": "fashion_mnist-sidae-w0.125-zero_init_residualTrue-train_splitunlabelled10240"}
     runs = [summary(63.0, seeds=5, error=1.0, epoch=175.0, **long, images="train[:10240]")]
     runs.append(dataclasses.replace(runs[0], step=0, epoch=0.0))
-    runs += [summary(1.0, **long | {"label": "x" * 200}, settings=f"zero_init_residual = True, stem = {'y' * 40}")]
+    runs += [summary(1.0, **long | {"label": "x" * 200}, settings=("zero_init_residual = True", f"stem = {'y' * 40}"))]
     (table,) = tables.accuracy_tables(runs)
     rows = re.findall(r"<tr>(.*?)</tr>", pages.html_table(table), re.DOTALL)
     widest = [0] * len(tables.HEADER)

@@ -33,7 +33,7 @@ def test_the_reference_is_the_config_file(dataset, tmp_path):
         (run,) = find_runs(tmp_path / method)
         of_file = json.loads((tmp_path / method / "config.json").read_text())["config"]
         settings = reference.published_settings(method, dataset)
-        assert run.pretraining.settings == tables.settings_of(run.pretraining) == ""
+        assert (run.pretraining.settings, tables.settings_of(run.pretraining)) == ((), "")
         for key in ("w", "d_hid", "train_split", "epochs", "batch_size"):
             assert settings.get(key) == of_file.get(key)
 
@@ -42,8 +42,8 @@ def test_other_settings_are_named(tmp_path):
     changes = {"lr": 1.0, "stem": "cifar", "views.hue": 0.3, "views.crop_scale": [0.08, 1.0], "data_dir": "/x"}
     write_config(tmp_path, "sidae", **changes, log_every=3, w=0.25, seed=4)
     (run,) = find_runs(tmp_path)
-    assert run.pretraining.settings == "lr = 1, stem = cifar, crop_scale = [0.08, 1.0], hue = 0.3"
-    assert tables.settings_of(run.pretraining) == f"w = 0.25, {run.pretraining.settings}"
+    assert run.pretraining.settings == ("lr = 1", "stem = cifar", "crop_scale = [0.08, 1.0]", "hue = 0.3")
+    assert tables.settings_of(run.pretraining) == f"w = 0.25, {', '.join(run.pretraining.settings)}"
     config = json.loads((tmp_path / "config.json").read_text())
     del config["config"]["momentum"]  # unlike that of a run of this program
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -98,7 +98,7 @@ def test_features_of_the_projector_are_kept_apart(tmp_path):
     write_results(tmp_path, [0.6], [40], "b", features="backbone")
     write_results(tmp_path, [0.9], [40], "c", features="projector")
     found = {s.task.settings: s.mean for s in summaries.summarize(summaries.read(find_runs(tmp_path)))}
-    assert found == {"": pytest.approx(55), "features = projector": pytest.approx(90)}
+    assert found == {(): pytest.approx(55), ("features = projector",): pytest.approx(90)}
 
 
 def test_evaluations_on_several_folders_of_images_are_kept_apart(tmp_path):
@@ -129,10 +129,10 @@ def test_evaluations_and_runs_of_other_precisions_are_kept_apart(tmp_path):
     write_results(tmp_path / "a" / "seed2", [0.2], [40], "rounded", precision="bfloat16")
     found = summaries.summarize(summaries.read(find_runs(tmp_path)))
     assert {(s.pretraining.settings, s.task.settings): (s.seeds, s.mean) for s in found} == {
-        ("", ""): (2, pytest.approx(57.5)),  # of 55 and 60
-        ("", "precision = bfloat16"): (2, pytest.approx(90)),
-        ("", "precision = float32"): (2, pytest.approx(80)),
-        ("precision = bfloat16", "precision = bfloat16"): (1, pytest.approx(20)),
+        ((), ()): (2, pytest.approx(57.5)),  # of 55 and 60
+        ((), ("precision = bfloat16",)): (2, pytest.approx(90)),
+        ((), ("precision = float32",)): (2, pytest.approx(80)),
+        (("precision = bfloat16",), ("precision = bfloat16",)): (1, pytest.approx(20)),
     }
     assert {table.title for table in tables.accuracy_tables(found)} == {
         PLAIN,

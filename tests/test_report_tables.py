@@ -44,7 +44,7 @@ def test_a_run_of_the_published_settings_alone_has_the_published_figure():
         summary(label="a", **whole),
         summary(label="b", **whole, d_hid=512),
         summary(label="c", **whole),
-        summary(label="lr", **whole, settings="lr = 1"),
+        summary(label="lr", **whole, settings=("lr = 1",)),
         summary(label="short", **whole, epochs=100, epoch=100.0),
         summary(label="begun", **whole, epoch=100.0),
         summary(label="few", **whole, images="train[:10240]"),
@@ -94,7 +94,7 @@ def test_the_notes_of_sources_and_of_the_papers_own_contradictions():
 
 
 def test_the_untrained_backbone_fine_tuned_is_the_supervised_baseline():
-    changes = {"step": 0, "epoch": 0.0, "settings": "lr = 1, stem = cifar", "task_protocol": "finetune"}
+    changes = {"step": 0, "epoch": 0.0, "settings": ("lr = 1", "stem = cifar"), "task_protocol": "finetune"}
     runs = [summary(98.5, seeds=2, error=0.5, **changes), summary(90.0, dataset="stl10", **changes)]
     (table,) = tables.accuracy_tables(runs)
     for row, dataset, ours in zip(table.rows, ("cifar10", "stl10"), ("98.50 (0.50)", "90.00"), strict=True):

@@ -38,7 +38,7 @@ class Result:
         task = self.task
         name = summaries.PROTOCOLS[task.protocol].title
         labels = f", {100 * task.label_fraction:g}% of the labels" if task.label_fraction < 1 else ""
-        return f"{name}{labels}{f', {task.settings}' if task.settings else ''}"
+        return f"{name}{labels}{''.join(f', {text}' for text in task.settings)}"
 
 
 def of_run(exported: Exported) -> list[Result]:

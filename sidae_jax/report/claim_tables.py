@@ -12,7 +12,6 @@ from sidae_jax.report.published import PublishedAccuracy, published_accuracies
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Row, Task
 from sidae_jax.report.tables import Table
-from sidae_jax.runs.values import setting_texts
 from sidae_jax.settings import method_keys
 
 HEADER = ("claim", "data", "labels", "claimed in", "published", "ours", "95% interval", "seeds", "agree", "verdict")
@@ -56,7 +55,7 @@ class _Scale(NamedTuple):
     batch_size: int
     width: int
     d_hid: int
-    settings: str
+    settings: tuple[str, ...]
     train_split: str
     test_split: str
     labeled_rows: str
@@ -65,7 +64,7 @@ class _Scale(NamedTuple):
     def title(self) -> str:
         parts = [self.images, f"{self.epochs} epochs", f"batches of {self.batch_size}", f"width {self.width}"]
         parts += [f"d = {self.d_hid}"] if self.d_hid else []
-        parts += [self.settings] if self.settings else []
+        parts += self.settings
         parts += [f"labels of {self.train_split}"] if self.train_split != "train" else []
         parts += [f"tested on {self.test_split}"] if self.test_split != "test" else []
         parts += [f"labeled rows {self.labeled_rows[:12]}"] if self.labeled_rows else []
@@ -102,14 +101,15 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
             lines.append(_line(claim, first, second, published, numbers))
             for run in (first_run, second_run):
                 if run is not None and (own := _settings(run, of_method=True)):
-                    numbers.setdefault(f"{run.label} has {own}.", len(numbers) + 1)
+                    numbers.setdefault(f"{run.label} has {', '.join(own)}.", len(numbers) + 1)
         if lines or left_out:
             tables.append(Table(scale.title, HEADER, lines, [*numbers, *dict.fromkeys(left_out)]))
     return tables
 
 
 def _several_note(runs: Mapping[Pretraining | None, Accuracies]) -> str:
-    names = [f"{run.label}{' with ' + own if (own := _settings(run, of_method=True)) else ''}" for run in runs if run]
+    own = [(run.label, _settings(run, of_method=True)) for run in runs if run]
+    names = [f"{label} with {', '.join(texts)}" if texts else label for label, texts in own]
     return f"Left out, since any of them could be meant: {', '.join(names)}."
 
 
@@ -147,15 +147,13 @@ def _by_scale(rows: Iterable[Row]) -> dict[_Scale, dict[_Place, dict[Pretraining
 
 def _has_default_settings(task: Task, run: Pretraining) -> bool:
     """Returns whether the evaluation has the protocol's default settings and the precision of the run."""
-    precision = [text for text in setting_texts(run.settings) if text.startswith("precision = ")]
-    return setting_texts(task.settings) == precision
+    return task.settings == tuple(text for text in run.settings if text.startswith("precision = "))
 
 
-def _settings(run: Pretraining, of_method: bool) -> str:
+def _settings(run: Pretraining, of_method: bool) -> tuple[str, ...]:
     """Returns the settings that differ from the published ones: those that only the run's method has, or the others."""
     keys = method_keys(run.method)
-    texts = setting_texts(run.settings)
-    return ", ".join(text for text in texts if (text.partition(" = ")[0] in keys) == of_method)
+    return tuple(text for text in run.settings if (text.partition(" = ")[0] in keys) == of_method)
 
 
 def _scale(task: Task, run: Pretraining) -> _Scale:

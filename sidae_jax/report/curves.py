@@ -75,13 +75,13 @@ def accuracy_by_epoch(summaries: Sequence[Summary], style_of: Mapping[str, Style
 
 def _from_scratch(summaries: Sequence[Summary], comparison: Comparison) -> dict[str, list[float]]:
     """Returns the accuracies of supervised training on the labels of the comparison, by the settings."""
-    of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings="")
+    of_scratch = dataclasses.replace(comparison.task, protocol="finetune", settings=())
     found: dict[str, list[float]] = {}
     for s in summaries:
         task, run = s.task, s.pretraining
-        same_task = dataclasses.replace(task, settings="") == of_scratch
+        same_task = dataclasses.replace(task, settings=()) == of_scratch
         if s.step == 0 and same_task and run.dataset == comparison.pretrained_on:
-            settings = ", ".join(filter(None, (task.settings, backbone_settings(run))))
+            settings = ", ".join([*task.settings, *backbone_settings(run)])
             found.setdefault(settings, []).append(s.mean)
     return found
 
@@ -186,9 +186,8 @@ def _curves(
     doubled = []
     for s in sorted(last, key=lambda s: s.pretraining.label):
         run = s.pretraining
-        so_far = "" if s.epoch == run.epochs else f"epoch {s.epoch:g} of {run.epochs}"
-        settings = ", ".join(filter(None, (run.settings, so_far)))
-        points = curves.setdefault(dataclasses.replace(run, label="", settings=settings, **same), {})
+        so_far = () if s.epoch == run.epochs else (f"epoch {s.epoch:g} of {run.epochs}",)
+        points = curves.setdefault(dataclasses.replace(run, label="", settings=run.settings + so_far, **same), {})
         if (at := x(run)) is None:
             continue
         if at in points:
@@ -224,7 +223,7 @@ def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
         scale = (
             f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}, width {run.width}" if with_scale else ""
         )
-        return "; ".join(filter(None, [name, run.settings, scale]))
+        return "; ".join(filter(None, [name, ", ".join(run.settings), scale]))
 
     short = {run: label(run, with_scale=False) for run in curves}
     names = list(short.values())

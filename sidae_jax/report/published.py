@@ -39,7 +39,7 @@ class PublishedAccuracy(NamedTuple):
 
     def is_of(self, task: Task) -> bool:
         """Returns whether the task is the published one, which has the protocol's default settings."""
-        theirs = (self.protocol, self.evaluated_on, self.label_fraction, "")
+        theirs = (self.protocol, self.evaluated_on, self.label_fraction, ())
         return theirs == (task.protocol, task.evaluated_on, task.label_fraction, task.settings)
 
     def has_settings_of(self, run: Pretraining) -> bool:

@@ -26,8 +26,8 @@ def published_settings(method: str, dataset: str) -> dict[str, Any]:
     return flat(plain(config))
 
 
-def other_settings(config: dict[str, Any]) -> str:
-    """Returns the settings that differ from the published ones and affect the result, such as "lr = 1, stem = cifar".
+def other_settings(config: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the settings that differ from the published ones and affect the result, each such as "lr = 1".
 
     The scale of the run, w and d_hid are skipped: a `Pretraining` has them apart.
 
@@ -40,4 +40,4 @@ def other_settings(config: dict[str, Any]) -> str:
     differing = {key: ours.get(key, "missing") for key in keys if ours.get(key, missing) != published.get(key, missing)}
     if len(differing) > _MOST_SETTINGS:
         raise ValueError(f"{len(differing)} settings differ from the published ones")
-    return ", ".join(setting_text(short_key(key), differing[key]) for key in sorted(differing))
+    return tuple(setting_text(short_key(key), differing[key]) for key in sorted(differing))

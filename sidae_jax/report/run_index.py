@@ -20,8 +20,8 @@ class Pretraining:
 
     `label` is the path of the run under the folder of the report, without the folder of its seed. `images` is the
     training split, `epochs` the number of epochs that the run was started with, `width` the channels of the backbone's
-    first stage. `settings` names the other settings that differ from the published ones. A method without w or d_hid
-    has None.
+    first stage. `settings` are the other settings that differ from the published ones, each as text such as "lr = 1". A
+    method without w or d_hid has None.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Pretraining:
     epochs: int
     batch_size: int
     width: int
-    settings: str
+    settings: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sidae_jax.runs.values import describe, integer, number, printable, setting_
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Task:
-    """A protocol, its data, and as text those of its settings that differ from the defaults.
+    """A protocol, its data, and those of its settings that differ from the defaults, each as text such as "lr = 1".
 
     `labeled_rows` is a hash of the rows that kept their labels if the data have results for different rows, else "".
     """
@@ -28,7 +28,7 @@ class Task:
     protocol: str
     evaluated_on: str
     label_fraction: float
-    settings: str
+    settings: tuple[str, ...]
     n_train: int
     n_test: int
     train_split: str
@@ -39,8 +39,8 @@ class Task:
     def title(self) -> str:
         """Such as "linear probe on cifar10, 1% of the labels, lr = 0.1 (500 images), 10000 test images"."""
         name = task_title(self.protocol, self.evaluated_on, self.label_fraction)
-        settings = f", {self.settings}" if self.settings else ""
-        settings += f", labeled rows {self.labeled_rows[:12]}" if self.labeled_rows else ""
+        rows = [f"labeled rows {self.labeled_rows[:12]}"] if self.labeled_rows else []
+        settings = "".join(f", {text}" for text in (*self.settings, *rows))
         train = "" if self.train_split == "train" else f" of {self.train_split}"
         test = "" if self.test_split == "test" else f" of {self.test_split}"
         return f"{name}{settings} ({self.n_train} images{train}), {self.n_test} test images{test}"
@@ -110,7 +110,7 @@ def _without_needless_hashes(rows: list[Row]) -> list[Row]:
 
 def _data(task: Task) -> Task:
     """Returns what the protocols share: the data set and the part that was used, without the hash of the rows."""
-    return dataclasses.replace(task, protocol="", settings="", labeled_rows="")
+    return dataclasses.replace(task, protocol="", settings=(), labeled_rows="")
 
 
 def _records(path: pathlib.Path) -> list[results.Record]:
@@ -147,8 +147,8 @@ def _evaluated_on(record: dict[str, Any]) -> str:
     return f"{name} {printable(text(record, 'images'))}" + (f", test_share = {share:g}" if share != default else "")
 
 
-def _protocol_settings(record: dict[str, Any]) -> str:
-    """Returns the settings of the protocol that differ from its defaults, as text.
+def _protocol_settings(record: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the settings of the protocol that differ from its defaults, as texts.
 
     Records without a precision are older than this key and measured in the default one.
     """
@@ -156,7 +156,7 @@ def _protocol_settings(record: dict[str, Any]) -> str:
     common = {"features": "backbone", "precision": settings.BackboneSettings.precision}
     defaults = {**common, **dataclasses.asdict(protocol())}
     given = {key: record[key] for key in common if key in record} | dict(record.get(protocol.section, {}))
-    return ", ".join(setting_text(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
+    return tuple(setting_text(key, given[key]) for key in sorted(given) if given[key] != defaults.get(key))
 
 
 def summarize(rows: Iterable[Row]) -> list[Summary]:

@@ -8,7 +8,7 @@ from sidae_jax.report.published import PublishedAccuracy, has_published_scale, p
 from sidae_jax.report.reference import published_settings
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
-from sidae_jax.runs.values import setting_texts, short_text
+from sidae_jax.runs.values import short_text
 
 SCALE_NOTE = (
     "published for all training and test images and for the epochs, batch size and width of its source; "
@@ -95,7 +95,7 @@ def _from_scratch_row(run: Pretraining, untrained: Summary) -> TableRow:
     return TableRow(
         pretraining="supervised, from scratch",
         dataset=run.dataset,
-        other_settings=backbone_settings(run),
+        other_settings=", ".join(backbone_settings(run)),
         seeds=str(untrained.seeds),
         accuracy=_percent(untrained.mean, untrained.standard_error),
     )
@@ -123,14 +123,15 @@ def settings_of(run: Pretraining) -> str:
     theirs = published_settings(run.method, run.dataset)
     own = {"width": run.width, "w": run.w, "d_hid": run.d_hid}
     differing = [f"{key} = {short_text(value)}" for key, value in own.items() if value != theirs.get(key)]
-    return ", ".join(filter(None, [*differing, run.settings]))
+    return ", ".join([*differing, *run.settings])
 
 
-def backbone_settings(run: Pretraining) -> str:
+def backbone_settings(run: Pretraining) -> list[str]:
     """Returns those of the run's settings that also apply to its untrained backbone."""
-    width = "" if run.width == published_settings(run.method, run.dataset)["width"] else f"width = {run.width}"
+    published = run.width == published_settings(run.method, run.dataset)["width"]
     keys = ("backbone", "stem", "size", "zero_init_residual")
-    return ", ".join(filter(None, [width, *(p for p in setting_texts(run.settings) if p.partition(" = ")[0] in keys)]))
+    of_backbone = [text for text in run.settings if text.partition(" = ")[0] in keys]
+    return of_backbone if published else [f"width = {run.width}", *of_backbone]
 
 
 def _published_cell(row: PublishedAccuracy, notes: Sequence[str], numbers: dict[str, int]) -> str:

@@ -51,11 +51,6 @@ def setting_text(key: str, value: Any) -> str:
     return f"{short_text(key)} = {short_text(value)}"
 
 
-def setting_texts(joined: str) -> list[str]:
-    """Returns the texts of `setting_text` that ", " joins."""
-    return joined.split(", ") if joined else []
-
-
 def describe(error: Exception) -> str:
     """Returns the error in one line of at most 200 characters, for a warning."""
     if isinstance(error, UnicodeDecodeError):
