@@ -135,7 +135,7 @@ def test_where_no_claim_can_be_compared_the_report_says_so(tmp_path):
     write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.3, 0.6]] * 3, w=0.3, **THIN)  # a weight of no claim
     runs = find_runs(tmp_path)
     page = pages.markdown_page(build.build("name", runs, summaries.read(runs)))
-    assert "## Tables\n\n### The papers' claims\n\n\n\\[1\\] None has both sides among these runs: " in page
+    assert "## Tables\n\n### The papers' claims\n\nNone has both sides among these runs: " in page
 
 
 def test_several_results_of_a_seed_are_averaged(tmp_path):

@@ -77,13 +77,18 @@ def test_what_is_left_out_is_named_in_the_report(folder, tmp_path):
     (tmp_path / "runs" / "cifar10-simsiam" / "seed1" / "config.json").unlink()
     with (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed0" / "metrics.jsonl").open("a") as file:
         file.write("{\n")
+    (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed1" / "metrics.jsonl").write_text("")
+    (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed2" / "metrics.jsonl").unlink()
     ended = run_report(f"--workdir={tmp_path / 'runs'}")
     assert ended.returncode == 0, ended.stderr
     text = (tmp_path / "runs" / "report" / "report.md").read_text()
     left_out = text.partition("\n## Left out of this report\n\n")[2].splitlines()
     assert left_out[0] == "* cifar10-simsiam/seed1/config.json is missing; the run is skipped"
     assert left_out[1].startswith("* Line 4 of cifar10-sidae-w0.5/seed0/metrics.jsonl is corrupt and skipped: ")
-    assert len(left_out) == 2
+    assert left_out[2:] == [
+        f"* cifar10-sidae-w0.5/seed{seed}/metrics.jsonl is missing or empty; the training curves are without the run"
+        for seed in (1, 2)
+    ]
     page = (tmp_path / "runs" / "report" / "report.html").read_text()
     assert "<li>cifar10-simsiam/seed1/config.json is missing; the run is skipped</li>" in page
     assert str(tmp_path) not in page

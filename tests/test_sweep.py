@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -39,9 +40,11 @@ def experiment(tmp_path_factory):
     return path
 
 
-def start(experiment, workdir, *arguments):
+def start(experiment, workdir, *arguments, stderr=None):
     command = [sys.executable, "-m", "sidae_jax.sweep", f"--experiment={experiment}", f"--workdir={workdir}"]
-    return subprocess.Popen([*command, "--seeds=1", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        [*command, "--seeds=1", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT
+    )
 
 
 def test_a_sweep_is_killed_continued_and_names_the_run_that_fails(experiment, tmp_path):
@@ -55,9 +58,13 @@ def test_a_sweep_is_killed_continued_and_names_the_run_that_fails(experiment, tm
     process.communicate()
     assert not (good / "done.jsonl").exists()
 
-    process = start(experiment, tmp_path)  # the killed sweep's child still runs: this one waits for it
-    out, _ = process.communicate(timeout=600)
+    # the killed sweep's child still runs: this one waits for it
+    process = start(experiment, tmp_path, stderr=subprocess.PIPE)
+    out, told = process.communicate(timeout=600)
     assert process.returncode == 1
+    assert f"--scale=paper (nothing is scaled down): 0 of 2 runs are done in {tmp_path}\n" in told
+    took = rf"digits-simsiam-\S+/seed0 took \d\.\d minutes; 1 of 2 runs are done in {tmp_path}, at this pace the others"
+    assert re.search(rf"{took} in 0\.0 hours\n", told)  # the other has failed
     assert "failed: digits-dae-" in out
     assert "config.batch_size=256 is more than the 128 images" in out
     assert "1 of 2 runs are done" in out
@@ -71,6 +78,12 @@ def test_a_sweep_is_killed_continued_and_names_the_run_that_fails(experiment, tm
     out, _ = again.communicate(timeout=60)
     assert (again.returncode, out.strip()) == (0, f"1 of 1 runs are done in {tmp_path}")
     assert (good / "log.txt").read_text() == log
+
+    (good / "config.json").rename(tmp_path / "aside.json")
+    again = start(experiment, tmp_path, "--only=simsiam", stderr=subprocess.PIPE)
+    out, told = again.communicate(timeout=60)
+    assert (again.returncode, out) == (2, "")
+    assert f"{good}/config.json is missing, though done.jsonl says that the run was made" in told
 
 
 def test_a_sweep_stopped_by_sigterm_stops_its_run_and_says_how_to_go_on(experiment, tmp_path):
@@ -155,7 +168,10 @@ def test_print_gives_one_shell_command_a_run(experiment, tmp_path):
             ["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=svhn"],
             "NAME/seed0 to seed4, where NAME is one of cifar10",
         ),
-        (["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"], "is not a regular expression"),
+        (
+            ["--experiment=configs/experiments/table1.py", "--workdir=x", "--only=(mnist"],
+            "give a part of NAME/seed0 to seed4, where NAME is one of",
+        ),
         (["--config=configs/digits.py", "--workdir=x"], "is not an option of this program, which takes no config"),
         (["--config.epochs=2", "--workdir=x"], "is not an option of this program, which takes no config"),
         (["--seed=2", "--workdir=x"], "--seed is not an option of this program: did you mean --seeds?\n"),

@@ -94,11 +94,12 @@ def html_page(report: Report) -> str:
 
 def markdown_table(table: Table) -> str:
     """Returns a GitHub table below its title and above its notes; without rows there is no table between them."""
-    lines = [f"### {markdown_text(table.title)}", ""]
+    lines = [f"### {markdown_text(table.title)}"]
     if table.rows:
-        lines += [_markdown_row(table.header), _markdown_row(["---"] * len(table.header))]
+        lines += ["", _markdown_row(table.header), _markdown_row(["---"] * len(table.header))]
     lines += [_markdown_row(map(markdown_text, row)) for row in table.rows]
-    lines += [f"\n\\[{number}\\] {markdown_text(note)}" for number, note in enumerate(table.notes, start=1)]
+    for number, note in enumerate(table.notes, start=1):
+        lines += ["", f"\\[{number}\\] {markdown_text(note)}" if table.rows else markdown_text(note)]
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +123,10 @@ def html_table(table: Table) -> str:
     lines += ["".join(map(_html_cell, row)) for row in table.rows]
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
     shown = f"<table>{body}</table>" if table.rows else ""
-    notes = "".join(f"<p>[{number}] {html.escape(note)}</p>\n" for number, note in enumerate(table.notes, start=1))
+    notes = "".join(
+        f"<p>{f'[{number}] ' if table.rows else ''}{html.escape(note)}</p>\n"
+        for number, note in enumerate(table.notes, start=1)
+    )
     return f'<h3>{html.escape(table.title)}</h3>\n<div class="table">{shown}{notes}</div>'
 
 

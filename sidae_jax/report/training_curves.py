@@ -24,7 +24,7 @@ _TITLES = {
     "alignment": "Alignment of two views during pre-training, one line per seed (0: views have the same features)",
     "uniformity": "Uniformity of the features during pre-training, one line per seed (0: all the same)",
 }
-_LABELS = {"feature_std": "collapse measure (feature_std)", "knn": "kNN accuracy", "rankme": "RankMe"}
+_LABELS = {"feature_std": "collapse measure (feature_std)", "knn": "kNN accuracy, fraction", "rankme": "RankMe"}
 _IN_EVERY_LINE = ("loss", "feature_std")
 
 
@@ -78,6 +78,10 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
         if (damage := metrics_file.problem(path)) is not None:
             logging.warning("%s: %s", path.parent, damage)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        if (
+            damage is None and not lines and any(path.parent.glob("eval/*.jsonl"))
+        ):  # a run that has just begun has no results
+            logging.warning("%s is missing or empty; the training curves are without the run", path)
     except (OSError, ValueError) as error:
         logging.warning("%s is corrupt and skipped: %s", path, describe(error))
         return []

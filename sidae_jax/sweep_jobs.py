@@ -1,0 +1,111 @@
+"""Runs the jobs of a sweep, each command in its own process."""
+
+import fcntl
+import json
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+
+import rich.console
+import rich.progress
+
+from sidae_jax.experiments import Job
+from sidae_jax.files import open_here
+from sidae_jax.runs import done, sums
+
+
+def remaining(folder: pathlib.Path, job: Job) -> list[tuple[str, ...]]:
+    """Returns the commands that have not succeeded yet in the folder of the job."""
+    succeeded = done.commands(folder)
+    return [command for command in job.commands if list(command) not in succeeded]
+
+
+def command_line(python: str, command: tuple[str, ...], folder: str) -> list[str]:
+    """Returns a command of a job as a process takes it, with the folder of its run."""
+    module, *arguments = command
+    return [python, "-m", module, f"--workdir={folder}", *arguments]
+
+
+class Sweep:
+    """Runs the commands that are not done yet one after another, each in its own process."""
+
+    def __init__(self, workdir: pathlib.Path, jobs: list[Job]):
+        self.workdir = workdir
+        self.jobs = jobs
+        self.child: subprocess.Popen | None = None
+        self.stopped_by: int | None = None
+
+    def counted(self) -> str:
+        """Says how many of the jobs are done."""
+        count = sum(not remaining(self.workdir / job.name, job) for job in self.jobs)
+        return f"{count} of {len(self.jobs)} runs are done in {self.workdir}"
+
+    def run(self) -> dict[str, pathlib.Path]:
+        """Runs all jobs; returns the log of each job that failed, by its name."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        failed: dict[str, pathlib.Path] = {}
+        done_here, began = 0, time.monotonic()
+        console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = rich.progress.Progress.get_default_columns()
+        with rich.progress.Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=sum(len(job.commands) for job in self.jobs))
+            for job in self.jobs:
+                folder = self.workdir / job.name
+                left = remaining(folder, job)
+                progress.advance(bar, len(job.commands) - len(left))
+                started = time.monotonic()
+                for i, command in enumerate(left):
+                    progress.update(bar, description=job.name)
+                    if not self._run(folder, command):
+                        console.print(f"{job.name} has failed; the other runs continue")
+                        failed[job.name] = folder / "log.txt"
+                        progress.advance(bar, len(left) - i)
+                        break
+                    progress.advance(bar)
+                else:
+                    if left and not console.is_terminal:  # a file shows no progress bar until its end
+                        now, done_here = time.monotonic(), done_here + 1
+                        hours = (now - began) / done_here * self._left(failed) / 3600
+                        took = f"{job.name} took {(now - started) / 60:.1f} minutes"
+                        console.print(f"{took}; {self.counted()}, at this pace the others in {hours:.1f} hours")
+        return failed
+
+    def _left(self, failed: Collection[str]) -> int:
+        return sum(job.name not in failed and bool(remaining(self.workdir / job.name, job)) for job in self.jobs)
+
+    def _run(self, folder: pathlib.Path, command: tuple[str, ...]) -> bool:
+        """Runs the command and returns whether it succeeded, which done.jsonl then records."""
+        folder.mkdir(parents=True, exist_ok=True)
+        start, line = time.time(), command_line(sys.executable, command, str(folder))
+        with open_here(folder / "log.txt", "a") as log:
+            # The child inherits the lock with the file. If a sweep is killed, the next one waits for its child.
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for the process that a killed sweep left in {folder}", flush=True)
+                fcntl.flock(log, fcntl.LOCK_EX)
+            log.write(f"$ {shlex.join(line)}\n")
+            log.flush()
+            # In its own session the child gets a Ctrl-C only once, from this process.
+            self.child = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            if self.stopped_by is not None:  # the signal came before the child started
+                self.child.terminate()
+            code = self.child.wait()
+        if self.stopped_by is not None:
+            print(f"stopped: {self.counted()}; run the same command to continue")
+            sys.exit(128 + self.stopped_by)
+        if code == 0:
+            with open_here(folder / "done.jsonl", "a") as file:
+                record = {"command": list(command), "seconds": round(time.time() - start, 1)}
+                file.write(json.dumps(sums.sealed(record)) + "\n")
+        return code == 0
+
+    def _stop(self, number, _):
+        self.stopped_by = number
+        if self.child is not None:
+            self.child.send_signal(signal.SIGTERM)
