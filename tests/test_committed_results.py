@@ -76,6 +76,7 @@ def test_the_page_has_the_differences_by_a_probe_that_is_fitted_to_its_end():
                     sides = [probe[f"{dataset}-{method}", fraction, True] for method in ("sidae", other)]
                     assert [set(side) for side in sides] == [{0, 1, 2}] * 2
                     cells.append(difference(*sides))
+                cells.append(claim_verdicts.above(*sides, paired=False).interval)  # of the second probe
             assert f"| {' | '.join(cells)} |" in PAGE
 
 
@@ -104,3 +105,45 @@ def test_both_sides_of_the_check_in_pytorch_have_the_same_settings():
         for config in configs:
             assert {key: line[key] for key in keys} == {key: config[name] for key, name in keys.items()}
             assert config["train_split"] == f"train[:{line['images']}]"
+
+
+def of_weights():
+    """Returns the runs on CIFAR-10 by w, with SimSiam at 0 and the denoising autoencoder at 1."""
+    found = {0.0: "cifar10-simsiam", 0.5: "cifar10-sidae", 1.0: "cifar10-dae"}
+    found |= {float(path.name.partition("-w")[2]): path.name for path in CLAIMS.glob("cifar10-sidae-w*")}
+    return dict(sorted(found.items()))
+
+
+def fine_tuned(run):
+    return {
+        line["pretrain_seed"]: 100 * line["accuracy"]
+        for path in sorted((CLAIMS / run).glob("seed*/eval/finetune-cifar10-0.01-*.jsonl"))
+        for line in json_lines(path)[-1:]
+    }
+
+
+def test_the_page_has_the_accuracies_by_weight():
+    of_probe = accuracies(CLAIMS)
+    for w, run in of_weights().items():
+        cells = [f"{w:g}", *(mean(of_probe[run, fraction, True]) for fraction in (0.01, 1.0))]
+        tuned = fine_tuned(run)
+        assert set(tuned) in ({0, 1, 2}, set())
+        assert f"| {' | '.join([*cells, mean(tuned) if tuned else ''])} |" in PAGE
+
+
+def test_the_page_has_the_differences_by_weight_that_no_claim_is_about():
+    of_probe, runs = accuracies(CLAIMS), of_weights()
+    expected = {
+        (f"SidAE (w = {w:g}) - {name}", fraction): (of_probe[run, fraction, True], of_probe[other, fraction, True])
+        for w, run in runs.items()
+        if w not in (0.0, 0.125, 0.5, 1.0)
+        for name, other in (("SimSiam", runs[0.0]), ("DAE", runs[1.0]))
+        for fraction in (0.01, 1.0)
+    }
+    expected |= {
+        (f"SidAE (w = 0.5, fine-tuned) - {name} (fine-tuned)", 0.01): (fine_tuned(runs[0.5]), fine_tuned(runs[w]))
+        for name, w in (("SimSiam", 0.0), ("DAE", 1.0))
+    }
+    for (name, fraction), sides in expected.items():
+        cells = [name, f"{fraction:.0%}", difference(*sides), claim_verdicts.above(*sides, paired=False).interval]
+        assert f"| {' | '.join(cells)} |" in PAGE
