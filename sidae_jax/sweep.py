@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _checked_jobs() -> tuple[list[Job], dict[str, list[DataSet]]]:
-    """Returns the jobs that the command line asks for, and by the name of a run the data sets that it needs."""
+    """Returns the jobs that the command line asks for, and by the name of a run the data sets of its commands."""
     for name, value, example in (
         ("experiment", _EXPERIMENT.value, "table1"),
         ("workdir", _WORKDIR.value, "runs/table1"),
@@ -111,16 +111,17 @@ def _checked_jobs() -> tuple[list[Job], dict[str, list[DataSet]]]:
 
 
 def _check_commands(job: Job) -> list[DataSet]:
-    """Returns the data sets that a job needs.
+    """Returns the data set of each command; that of one without a config is the pre-training's.
 
     Raises:
       UserError: if a command would refuse its config, however long the commands before it take.
     """
-    pretraining, data_sets = None, []
+    pretraining, data_sets = None, list[DataSet]()
     for module, *arguments in job.commands:
         rest, overrides = cli.split(arguments)
         files = [argument.removeprefix("--config=") for argument in rest if argument.startswith("--config=")]
         if not files:
+            data_sets.append(data_sets[0])
             continue
         try:
             config = config_files.load_config(files[0], overrides)
@@ -133,8 +134,7 @@ def _check_commands(job: Job) -> list[DataSet]:
                 evaluation.check_run(config, pretraining, 0 if "--step=0" in rest else None)
                 data_set = choose(config, pretraining)
             data.check_name(data_set.name, data_set.data_dir)
-            if data_set not in data_sets:
-                data_sets.append(data_set)
+            data_sets.append(data_set)
         except UserError as error:
             what = module.rpartition(".")[2]
             raise UserError(f"{what} of the run {job.name} cannot work: {error}") from error
@@ -142,7 +142,7 @@ def _check_commands(job: Job) -> list[DataSet]:
 
 
 def _make_ready(jobs: Sequence[Job], data_sets: Mapping[str, list[DataSet]]) -> None:
-    """Downloads and prepares what the commands that are left need.
+    """Downloads and prepares the data sets of the commands that are left, and of no others.
 
     Raises:
       UserError: if that cannot be done, or a run has lost its config.json.
@@ -157,7 +157,8 @@ def _make_ready(jobs: Sequence[Job], data_sets: Mapping[str, list[DataSet]]) -> 
                 f"{folder}/config.json is missing, though done.jsonl says that the run was made, and no report shows "
                 "the run: put the file back, or move the folder away, and the run is made anew"
             )
-        for data_set in data_sets[job.run] if left else ():
+        of_commands = zip(job.commands, data_sets[job.run], strict=False)  # the first seed has the pictures at its end
+        for data_set in {data_set: None for command, data_set in of_commands if command in left}:
             needed.setdefault(data_set, []).append(job.name)
     for data_set, names in needed.items():
         try:

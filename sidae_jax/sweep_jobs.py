@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from typing import IO
 
 import rich.console
 import rich.progress
@@ -79,16 +80,17 @@ class Sweep:
         return sum(job.name not in failed and bool(remaining(self.workdir / job.name, job)) for job in self.jobs)
 
     def _run(self, folder: pathlib.Path, command: tuple[str, ...]) -> bool:
-        """Runs the command and returns whether it succeeded, which done.jsonl then records."""
+        """Runs the command and returns whether it succeeded, which done.jsonl then records.
+
+        What another sweep of the folder has done in the meantime is not run again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        start, line = time.time(), command_line(sys.executable, command, str(folder))
+        line = command_line(sys.executable, command, str(folder))
         with open_here(folder / "log.txt", "a") as log:
-            # The child inherits the lock with the file. If a sweep is killed, the next one waits for its child.
-            try:
-                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting for the process that a killed sweep left in {folder}", flush=True)
-                fcntl.flock(log, fcntl.LOCK_EX)
+            self._lock(log, folder)
+            if list(command) in done.commands(folder):
+                return True
+            start = time.time()
             log.write(f"$ {shlex.join(line)}\n")
             log.flush()
             # In its own session the child gets a Ctrl-C only once, from this process.
@@ -96,14 +98,33 @@ class Sweep:
             if self.stopped_by is not None:  # the signal came before the child started
                 self.child.terminate()
             code = self.child.wait()
+            self._end_if_stopped()
+            if code == 0:
+                with open_here(folder / "done.jsonl", "a") as file:
+                    record = {"command": list(command), "seconds": round(time.time() - start, 1)}
+                    file.write(json.dumps(sums.sealed(record)) + "\n")
+        return code == 0
+
+    def _lock(self, log: IO[str], folder: pathlib.Path) -> None:
+        """Locks the log. The child inherits the lock with the file: that of a killed sweep still has it."""
+        told = False
+        while True:
+            try:
+                return fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    print(
+                        f"waiting for a process in {folder}, of another sweep or left by one that was killed",
+                        flush=True,
+                    )
+                told = True
+            self._end_if_stopped()  # a lock that is waited for would not let a signal end it
+            time.sleep(0.2)
+
+    def _end_if_stopped(self) -> None:
         if self.stopped_by is not None:
             print(f"stopped: {self.counted()}; run the same command to continue")
             sys.exit(128 + self.stopped_by)
-        if code == 0:
-            with open_here(folder / "done.jsonl", "a") as file:
-                record = {"command": list(command), "seconds": round(time.time() - start, 1)}
-                file.write(json.dumps(sums.sealed(record)) + "\n")
-        return code == 0
 
     def _stop(self, number, _):
         self.stopped_by = number

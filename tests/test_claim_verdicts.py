@@ -44,6 +44,10 @@ def test_the_interval_of_a_ratio_of_standard_errors_has_the_f_of_printed_tables(
     assert judgement.verdict == "holds"
     assert claim_verdicts.steadier(by_seed(*second), by_seed(*first)).verdict == "does not hold"
     assert claim_verdicts.steadier(by_seed(50, 51, 52), by_seed(40, 42, 44)).verdict == "cannot be said"
+    # F(4, 2) at 0.975 is 39.25, F(2, 4) 10.65; the standard deviations are sqrt(2.5) and 10
+    unequal = bounds(claim_verdicts.steadier(by_seed(48, 49, 50, 51, 52), by_seed(40, 50, 60)))
+    ratio = np.sqrt(2.5) / 10
+    assert unequal == pytest.approx((ratio / np.sqrt(39.25), ratio * np.sqrt(10.65)), abs=0.006)
     # more seeds make a smaller standard error, and no steadier method
     many = claim_verdicts.steadier(by_seed(50, 52, 54, *[50, 52, 54] * 6), by_seed(50, 52, 54))
     assert bounds(many)[0] < 1 < bounds(many)[1]

@@ -21,6 +21,18 @@ def test_checkpoints_of_other_seeds_are_no_pair(tmp_path):
     assert line == ("", "", "", "0", "", "cannot be said")
 
 
+def test_checkpoints_of_two_runs_are_no_pair(tmp_path):
+    """The interval is Welch's, where the differences in each seed, all equal, would have one of no width."""
+    write_runs(tmp_path, "old", "sidae", [[0.30], [0.40], [0.50]], [100], **THIN)
+    write_runs(tmp_path, "new", "sidae", [[0.31], [0.41], [0.51]], [200], **THIN)
+    for path in (tmp_path / "old").rglob("probe.jsonl"):
+        path.write_text(path.read_text().replace('"epoch": 200.0', '"epoch": 100.0'))
+    (rows,) = table_of(tmp_path).values()
+    (line,) = rows.values()
+    # 10 * sqrt(2 / 3) = 8.165; t of four degrees of freedom at 0.975 is 2.776
+    assert line[1:] == ("+1.00 (8.16)", "-21.67 to 23.67", "3", "3 of 3", "cannot be said")
+
+
 def write_runs(
     folder, name, method, accuracies, steps=(0, 100, 200), dataset="cifar10", results=(), evaluation=None, **changes
 ):
@@ -189,11 +201,12 @@ def test_a_run_that_has_not_ended_has_no_last_checkpoint(tmp_path):
 
 
 def test_a_checkpoint_is_not_compared_with_itself(tmp_path):
-    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.5]] * 3, (0, 25), epochs=200, **THIN)
+    """That of epoch 100, with which a claim compares the last one, is the last one itself here."""
+    write_runs(tmp_path, "sidae", "sidae", [[0.2, 0.5]] * 3, (0, 100), epochs=200, **THIN)
     for path in tmp_path.rglob("probe.jsonl"):
-        path.write_text(path.read_text().replace('"epoch": 200.0', '"epoch": 25.0'))
+        path.write_text(path.read_text().replace('"epoch": 200.0', '"epoch": 100.0'))
     for path in tmp_path.rglob("config.json"):
-        path.write_text(path.read_text().replace('"epochs": 200', '"epochs": 25'))
+        path.write_text(path.read_text().replace('"epochs": 200', '"epochs": 100'))
     assert table_of(tmp_path) == {}
 
 

@@ -1,14 +1,17 @@
 """The report's curves: which runs they join, their labels, and the published figures beside them."""
 
+import re
+
 import pytest
 from report_files import PLAIN, TITLE, summary, texts, write_config, write_sweep
 
 from sidae_jax.report import curves, summaries, training_curves
 from sidae_jax.report.run_index import find_runs
+from sidae_jax.report.run_styles import RunStyles
 
 
 def by_epoch(summarized):
-    return curves.accuracy_by_epoch(summarized, curves.styles_of_runs(s.pretraining for s in summarized))
+    return curves.accuracy_by_epoch(summarized, RunStyles(s.pretraining for s in summarized))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def test_the_figures_have_a_curve_a_run_and_their_labels(folder):
         write_config(folder / f"cifar10-dae{number}" / "seed0", "dae")
         (folder / f"cifar10-dae{number}" / "seed0" / "metrics.jsonl").write_text(text)
     runs = find_runs(folder)
-    drawn = training_curves.training_curves(runs, curves.styles_of_runs(run.pretraining for run in runs))
+    drawn = training_curves.training_curves(runs, RunStyles(run.pretraining for run in runs))
     assert [title.partition(" ")[0] for title in drawn] == ["Loss", "Collapse"]
 
 
@@ -139,31 +142,60 @@ def test_fine_tuning_has_the_line_of_its_untrained_backbones():
     assert "supervised, from scratch" in texts(svg)
 
 
-def test_a_method_has_one_style_in_all_figures_on_all_data_sets():
-    def run(dataset, name):
-        return summary(label=f"claims/{dataset}-{name}", dataset=dataset).pretraining
+def lines_of(svg):
+    """Returns the color and dashes of each curve of an SVG, in the order of drawing: those in the clipped area."""
+    styles = re.findall(r'<path d="[^"]*" clip-path="[^"]*" style="([^"]*)"', svg)
+    found = [dict(part.split(": ") for part in style.split("; ")) for style in styles]
+    return [(of["stroke"], of.get("stroke-dasharray", "")) for of in found if of.get("stroke-width") != "0.8"]
 
+
+def test_a_method_has_one_style_in_all_figures_on_all_data_sets():
     names = ("dae", "sidae", "sidae-w0.125", "simsiam")
-    runs = [run(dataset, name) for dataset in ("cifar10", "fashion_mnist") for name in names]
-    style_of = curves.styles_of_runs([*runs, run("cifar10", "vae")])
-    assert len({style_of[f"claims/cifar10-{name}"] for name in names}) == len(names)
-    for name in names:
-        assert style_of[f"claims/cifar10-{name}"] == style_of[f"claims/fashion_mnist-{name}"]
+    runs = [
+        summary(30.0 + step, step, 10.0 * step, label=f"claims/{on}-{name}", dataset=on, task_evaluated_on=on)
+        for on, methods in (("cifar10", names), ("fashion_mnist", names[1:]))
+        for name in methods
+        for step in (0, 10, 20)
+    ]
+    cifar10, fashion_mnist = map(lines_of, by_epoch(runs).values())
+    assert len(set(cifar10)) == len(names)
+    assert cifar10[1:] == fashion_mnist
+
+
+def test_runs_of_one_label_and_very_many_runs_have_styles_of_their_own_in_a_figure():
+    alike = [
+        summary(mean, step, 10.0 * step, label="x", settings=settings)
+        for mean, settings in ((30.0, ()), (40.0, ("lr = 0.3",)))
+        for step in (0, 10, 20)
+    ]
+    many = [  # the 22nd name comes back to the first style; both are in one figure
+        summary(30.0 + step, step, 10.0 * step, label=f"{name:02d}", task_evaluated_on=on)
+        for name, on in enumerate(["cifar10", *["mnist"] * 20, "cifar10"])
+        for step in (0, 10, 20)
+    ]
+    for runs, count in ((alike, 2), (many, 2)):
+        svg = by_epoch(runs)[PLAIN]
+        assert len(lines_of(svg)) == len(set(lines_of(svg))) == count
 
 
 def test_each_data_set_has_training_curves_of_its_own(tmp_path):
     for dataset in ("cifar10", "mnist"):
         write_config(tmp_path / f"{dataset}-dae" / "seed0", "dae", dataset)
+        write_config(tmp_path / f"{dataset}-simsiam" / "seed0", "simsiam", dataset)
         line = '{"step": 1, "epoch": 1.0, "loss": 0.5, "feature_std": 0.9}\n'
-        (tmp_path / f"{dataset}-dae" / "seed0" / "metrics.jsonl").write_text(line * 2)
+        for method in ("dae", "simsiam"):
+            (tmp_path / f"{dataset}-{method}" / "seed0" / "metrics.jsonl").write_text(line * 2)
     runs = find_runs(tmp_path)
-    drawn = training_curves.training_curves(runs, curves.styles_of_runs(run.pretraining for run in runs))
+    drawn = training_curves.training_curves(runs, RunStyles(run.pretraining for run in runs))
     assert [(title.split()[0], title.split(", ")[-1]) for title in drawn] == [
         *(("Loss", "on cifar10"), ("Collapse", "on cifar10")),
         *(("Loss", "on mnist"), ("Collapse", "on mnist")),
     ]
     for title, svg in drawn.items():
-        assert [text for text in texts(svg) if text.endswith("-dae")] == [f"{title.split(', on ')[-1]}-dae"]
+        dataset = title.split(", on ")[-1]
+        named = [text for text in texts(svg) if text.endswith(("-dae", "-simsiam"))]
+        assert named == [f"{dataset}-dae", f"{dataset}-simsiam"]
+        assert len(set(lines_of(svg))) == 2
 
 
 def test_a_transfer_has_a_figure_of_its_own():

@@ -6,7 +6,6 @@ import re
 import shutil
 
 import pytest
-from absl import logging
 from report_files import run_report, summary, write_config, write_sweep
 
 from sidae_jax.report import left_out, pages, tables
@@ -75,6 +74,7 @@ def test_what_is_left_out_is_named_in_the_report(folder, tmp_path):
     """Also a run without its config.json, as a copy without checkpoints may be; the page has no path of the machine."""
     shutil.copytree(folder, tmp_path / "runs")
     (tmp_path / "runs" / "cifar10-simsiam" / "seed1" / "config.json").unlink()
+    (tmp_path / "runs" / "cifar10-simsiam" / "seed1" / "metrics.jsonl").unlink()  # its results alone are there
     with (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed0" / "metrics.jsonl").open("a") as file:
         file.write("{\n")
     (tmp_path / "runs" / "cifar10-sidae-w0.5" / "seed1" / "metrics.jsonl").write_text("")
@@ -89,15 +89,19 @@ def test_what_is_left_out_is_named_in_the_report(folder, tmp_path):
         f"* cifar10-sidae-w0.5/seed{seed}/metrics.jsonl is missing or empty; the training curves are without the run"
         for seed in (1, 2)
     ]
+    quiet = run_report(f"--workdir={tmp_path / 'runs'}", f"--out={tmp_path / 'quiet'}", "--verbosity=-2")
+    assert "skipped" not in quiet.stderr
+    assert (tmp_path / "quiet" / "report.md").read_text() == text
     page = (tmp_path / "runs" / "report" / "report.html").read_text()
     assert "<li>cifar10-simsiam/seed1/config.json is missing; the run is skipped</li>" in page
     assert str(tmp_path) not in page
 
 
 def test_of_very_many_messages_the_first_hundred_are_shown(tmp_path):
-    with left_out.collected(tmp_path) as collector:
+    with left_out.noted() as messages:
         for number in range(150):
-            logging.warning("%s/run%d is corrupt", tmp_path, number)
-            logging.warning("%s/run%d is corrupt", tmp_path, number)
-    logging.warning("after it")
-    assert collector.texts() == [*(f"run{number} is corrupt" for number in range(100)), "... and 50 more"]
+            left_out.warn("%s/run%d is corrupt", tmp_path, number)
+            left_out.warn("%s/run%d is corrupt", tmp_path, number)
+    left_out.warn("after it")
+    shown = [*(f"run{number} is corrupt" for number in range(100)), "... and 50 more"]
+    assert left_out.shown(messages, tmp_path) == shown

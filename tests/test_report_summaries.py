@@ -8,6 +8,7 @@ from report_files import PLAIN, texts, write_config, write_results, write_sweep
 
 from sidae_jax.report import curves, reference, summaries, tables
 from sidae_jax.report.run_index import find_runs
+from sidae_jax.report.run_styles import RunStyles
 from sidae_jax.settings import METHOD_SETTINGS
 
 
@@ -77,7 +78,7 @@ def test_seeds_of_other_settings_are_no_seeds_of_the_same_run(tmp_path):
     assert {settings: row.seeds for settings, row in found.items()} == {"": "2", "lr = 0.3": "1"}
     assert (found[""].published != "", found["lr = 0.3"].published) == (True, "")
     summarized = summaries.summarize(summaries.read(find_runs(tmp_path)))
-    styles = curves.styles_of_runs(s.pretraining for s in summarized)
+    styles = RunStyles(s.pretraining for s in summarized)
     (svg,) = curves.accuracy_by_epoch(summarized, styles).values()
     assert {tmp_path.name, f"{tmp_path.name}; lr = 0.3"} <= set(texts(svg))
 

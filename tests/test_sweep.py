@@ -1,5 +1,6 @@
 """A sweep of real processes: a failing run, a continuation, a kill, what it prints and its mistakes."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -11,6 +12,9 @@ import time
 
 import pytest
 from test_experiments import load
+
+from sidae_jax import experiments
+from sidae_jax.runs import sums
 
 ROOT = pathlib.Path(__file__).parent.parent
 pytestmark = pytest.mark.timeout(900)
@@ -40,10 +44,10 @@ def experiment(tmp_path_factory):
     return path
 
 
-def start(experiment, workdir, *arguments, stderr=None):
+def start(experiment, workdir, *arguments, **keywords):
     command = [sys.executable, "-m", "sidae_jax.sweep", f"--experiment={experiment}", f"--workdir={workdir}"]
     return subprocess.Popen(
-        [*command, "--seeds=1", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT
+        [*command, "--seeds=1", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT, **keywords
     )
 
 
@@ -123,6 +127,68 @@ def test_a_sweep_whose_data_cannot_be_had_says_so_once_and_starts_no_run(tmp_pat
     assert f"dataset 'mnist' is not prepared in {tmp_path}/home/tensorflow_datasets/mnist" in empty.stderr
     assert "6 of 6 runs, such as mnist-sidae/seed0, need it" in empty.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_that_waits_for_another_ends_by_a_signal(experiment, tmp_path):
+    folder = tmp_path / load(experiment).runs[1][0].name / "seed0"
+    folder.mkdir(parents=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with (folder / "log.txt").open("a") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            process = start(experiment, tmp_path, "--only=simsiam")
+            assert f"waiting for a process in {folder}, of another sweep" in process.stdout.readline()
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=10)
+        assert process.returncode == 128 + number
+        assert out == f"stopped: 0 of 1 runs are done in {tmp_path}; run the same command to continue\n"
+
+
+def test_what_another_sweep_has_done_in_the_meantime_is_not_run_again(experiment, tmp_path):
+    _, job = experiments.jobs(load(experiment), experiment.parent.parent, 1, "paper")
+    folder = tmp_path / job.name
+    folder.mkdir(parents=True)
+    with (folder / "log.txt").open("a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        process = start(experiment, tmp_path, "--only=simsiam")
+        assert "waiting" in process.stdout.readline()
+        write_done(folder, job.commands)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, f"1 of 1 runs are done in {tmp_path}\n")
+    assert (folder / "log.txt").read_text() == ""
+
+
+def write_done(folder, commands):
+    records = [sums.sealed({"command": list(command), "seconds": 1.0}) for command in commands]
+    (folder / "done.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_a_sweep_needs_the_data_of_the_commands_that_are_left_alone(experiment, tmp_path):
+    """Of a run on MNIST, which is not there, a probe on the digits is left; then nothing."""
+    (experiment.parent.parent / "mnist.py").write_text((ROOT / "configs" / "mnist.py").read_text())
+    path = experiment.with_name("transfer.py")
+    path.write_text(
+        "from sidae_jax.experiments import Evaluation, Experiment, Pretraining\n"
+        "def get_experiment():\n"
+        "    probe = Evaluation('linear_eval', {'dataset': 'digits'})\n"
+        "    return Experiment('transfer', [(Pretraining('mnist', 'dae'), [probe])])\n"
+    )
+    (job,) = experiments.jobs(load(path), path.parent.parent, 1, "paper")
+    folder = tmp_path / "new" / job.name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    proxies = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
+    env = {**os.environ, **proxies, "TFDS_DATA_DIR": str(tmp_path / "empty")}
+
+    def run():
+        return start(path, tmp_path / "new", stderr=subprocess.PIPE, env=env).communicate(timeout=120)
+
+    assert "dataset 'mnist' is not prepared" in run()[1]
+    main, _, pictures = job.commands
+    write_done(folder, [main, pictures])
+    assert "failed: mnist-dae/seed0" in run()[0]  # by the probe, since there is no checkpoint
+    write_done(folder, job.commands)
+    assert run()[0] == f"1 of 1 runs are done in {tmp_path / 'new'}\n"
 
 
 def test_only_takes_a_regular_expression(tmp_path):

@@ -34,7 +34,7 @@ def main() -> None:
     folder = existing_folder(workdir)
     from sidae_jax.report import left_out, run_index, summaries
 
-    with left_out.collected(folder) as collector:
+    with left_out.noted() as messages:
         runs = run_index.find_runs(folder)
         rows = summaries.read(runs)
         if not runs:
@@ -48,7 +48,7 @@ def main() -> None:
         except ImportError as error:
             raise UserError(f"{error}: a report needs it, pip install 'sidae-jax[report]'") from error
         report = build.build(folder.name, runs, rows)
-    report = dataclasses.replace(report, left_out=collector.texts())
+    report = dataclasses.replace(report, left_out=left_out.shown(messages, folder))
     out = open_folder(_OUT.value, flag="--out") if _OUT.value else open_folder(folder, "report")
     with disk_trouble_told(out, "give the same command again"):
         build.write(report, out)

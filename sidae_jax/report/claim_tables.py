@@ -98,7 +98,7 @@ def claim_tables(rows: Iterable[Row]) -> list[Table]:
                 left_out += several
                 continue
             ((first_run, first),), ((second_run, second),) = (side.items() for side in sides)
-            lines.append(_line(claim, first, second, published, numbers))
+            lines.append(_line(claim, first, second, first_run == second_run, published, numbers))
             for run in (first_run, second_run):
                 if run is not None and (own := _settings(run, of_method=True)):
                     numbers.setdefault(f"{run.label} has {', '.join(own)}.", len(numbers) + 1)
@@ -177,17 +177,16 @@ def _line(
     claim: Claim,
     first: Accuracies,
     second: Accuracies,
+    same_run: bool,
     published: list[PublishedAccuracy],
     numbers: dict[str, int],
 ) -> tuple[str, ...]:
     """Returns a row. Notes on published accuracies are added to `numbers`."""
     if claim.relation == "above":
-        # checkpoints of the same runs
-        paired = claim.first._replace(epoch=None) == claim.second._replace(epoch=None)
-        if paired:
+        if same_run:  # two checkpoints
             both = first.keys() & second.keys()
             first, second = ({seed: side[seed] for seed in both} for side in (first, second))
-        judgement = claim_verdicts.above(first, second, paired)
+        judgement = claim_verdicts.above(first, second, paired=same_run)
     elif claim.relation == "near":
         judgement = claim_verdicts.near(first, second)
     else:

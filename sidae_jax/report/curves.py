@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from absl import logging
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from sidae_jax.report import left_out
 from sidae_jax.report.drawing import Style, finish, new_figure, plain, styles
 from sidae_jax.report.published import has_published_d, published_accuracies
 from sidae_jax.report.run_index import Pretraining
+from sidae_jax.report.run_styles import RunStyles, curve_labels
 from sidae_jax.report.summaries import Summary, Task, by_pretraining
 from sidae_jax.report.tables import backbone_settings
 
@@ -41,17 +42,10 @@ class Comparison(NamedTuple):
 Point = tuple[int | float, Summary]  # of a curve: x, and what was measured there
 
 
-def styles_of_runs(runs: Iterable[Pretraining]) -> dict[str, Style]:
-    """Returns a style by the label of each run, that of a method on one data set the same as on another."""
-    of_dataset = {run.label: run.label.replace(run.dataset, "") for run in runs}
-    found = styles(of_dataset.values())
-    return {label: found[name] for label, name in of_dataset.items()}
-
-
-def accuracy_by_epoch(summaries: Sequence[Summary], style_of: Mapping[str, Style]) -> dict[str, str]:
+def accuracy_by_epoch(summaries: Sequence[Summary], run_styles: RunStyles) -> dict[str, str]:
     """Draws a figure for each comparison that has a run with at least two checkpoints; returns SVG by title.
 
-    Each run is a curve, with a band of one standard error, in the style of its label. The dashed line is the untrained
+    Each run is a curve, with a band of one standard error. The dashed line is the untrained
     backbone fine-tuned on the same labels, which is supervised training from scratch. If it is so far from the curves
     that they would lose their shape, the legend has its value in place of the line.
     """
@@ -63,9 +57,9 @@ def accuracy_by_epoch(summaries: Sequence[Summary], style_of: Mapping[str, Style
         if max(len({s.step for s in of_run} - {0}) for of_run in runs.values()) < 2:
             continue
         figure, axes = new_figure()
-        labels = _labels(runs)
+        labels, style_of = curve_labels(runs), run_styles.of_figure(runs)
         for run in sorted(runs, key=lambda run: labels[run]):
-            _draw(axes, [(s.epoch, s) for s in runs[run]], labels[run], style_of[run.label])
+            _draw(axes, [(s.epoch, s) for s in runs[run]], labels[run], style_of[run])
         _draw_from_scratch(axes, _from_scratch(summaries, comparison))
         axes.set_xlabel(plain(f"epochs of pre-training on {comparison.pretrained_on} (0: untrained)"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -195,12 +189,12 @@ def _curves(
         points.setdefault(at, s)
     if doubled:
         more = f" (and so for {len(doubled) - 1} more)" if len(doubled) > 1 else ""
-        logging.warning("%s: the curve shows only the first one%s", doubled[0], more)
+        left_out.warn("%s: the curve shows only the first one%s", doubled[0], more)
     return {run: sorted(points.items()) for run, points in curves.items()}
 
 
 def _draw_all(axes: Axes, curves: Mapping[Pretraining, Sequence[Point]]) -> None:
-    labels = _labels(curves)
+    labels = curve_labels(curves)
     style_of = styles(labels.values())
     for run in sorted(curves, key=lambda run: labels[run]):
         _draw(axes, curves[run], labels[run], style_of[labels[run]])
@@ -212,19 +206,3 @@ def _draw(axes: Axes, points: Sequence[Point], label: str, style: Style) -> None
     axes.plot(x, means, color=style.color, marker=style.marker, linestyle=style.line, markersize=5, label=label)
     low, high = ([s.mean + sign * (s.standard_error or 0.0) for _, s in points] for sign in (-1, 1))
     axes.fill_between(x, low, high, color=style.color, alpha=0.2, linewidth=0)
-
-
-def _labels(curves: Iterable[Pretraining]) -> dict[Pretraining, str]:
-    """Names each curve after its run or method, with the scale where several would have the same name."""
-
-    def label(run: Pretraining, with_scale: bool) -> str:
-        weight = "" if run.w is None else f", w = {run.w:g}"
-        name = run.label or (f"{run.method}{weight}" if run.method else f"ours, pre-trained on {run.dataset}")
-        scale = (
-            f"{run.images}, {run.epochs} epochs, batches of {run.batch_size}, width {run.width}" if with_scale else ""
-        )
-        return "; ".join(filter(None, [name, ", ".join(run.settings), scale]))
-
-    short = {run: label(run, with_scale=False) for run in curves}
-    names = list(short.values())
-    return {run: plain(label(run, with_scale=names.count(name) > 1)) for run, name in short.items()}

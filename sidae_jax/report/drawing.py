@@ -22,12 +22,12 @@ _COLORS = [
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X")),
 ]
-_STYLES = [Style(color, marker, line) for line in ("-", "--", ":") for color, marker in _COLORS]
+STYLES = [Style(color, marker, line) for line in ("-", "--", ":") for color, marker in _COLORS]
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """Returns a style for each name, another one for each as long as there are any."""
-    return {name: _STYLES[i % len(_STYLES)] for i, name in enumerate(sorted(set(names)))}
+    """Returns another style for each name, as long as there are any."""
+    return {name: STYLES[i % len(STYLES)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure() -> tuple[Figure, Axes]:

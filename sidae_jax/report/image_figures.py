@@ -4,13 +4,13 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from absl import logging
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sidae_jax.evaluation import picture_file
 from sidae_jax.evaluation.picture_file import Pictures
+from sidae_jax.report import left_out
 from sidae_jax.report.drawing import plain, to_svg
 from sidae_jax.report.run_index import Run
 from sidae_jax.runs.values import describe, printable
@@ -38,7 +38,7 @@ def read(runs: Iterable[Run]) -> list[RunPictures]:
         try:
             found[name] = run, _checked(picture_file.read(path))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logging.warning("%s is corrupt and skipped: %s", path, describe(error))
+            left_out.warn("%s is corrupt and skipped: %s", path, describe(error))
     return [found[name] for name in sorted(found)]
 
 

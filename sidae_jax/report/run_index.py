@@ -3,9 +3,8 @@
 import dataclasses
 import pathlib
 
-from absl import logging
-
 from sidae_jax import settings
+from sidae_jax.report import left_out
 from sidae_jax.report.reference import other_settings
 from sidae_jax.runs import sums
 from sidae_jax.runs.old_names import modern
@@ -53,17 +52,17 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
     found: dict[tuple[Pretraining, int], Run] = {}
     for run_folder in sorted(_folders_of_runs(folder)):
         if not (run_folder / "config.json").exists():
-            logging.warning("%s is missing; the run is skipped", run_folder / "config.json")
+            left_out.warn("%s is missing; the run is skipped", run_folder / "config.json")
     for path in sorted(folder.rglob("config.json")):
         try:
             run = _read_run(path, folder)
         # RecursionError: thousands of nested brackets
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            logging.warning("%s is not the config.json of a run, or corrupt; it is skipped: %s", path, describe(error))
+            left_out.warn("%s is not the config.json of a run, or corrupt; it is skipped: %s", path, describe(error))
             continue
         first = found.setdefault((run.pretraining, run.seed), run)
         if first is not run:
-            logging.warning(
+            left_out.warn(
                 "%s has the same name, seed and settings as %s and is skipped: rename its folder to include both",
                 *(run.folder, first.folder),
             )

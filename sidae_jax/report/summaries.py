@@ -8,12 +8,11 @@ import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from absl import logging
-
 from sidae_jax import settings
 from sidae_jax.errors import UserError
 from sidae_jax.evaluation import results
 from sidae_jax.evaluation.protocols import PROTOCOLS, task_title
+from sidae_jax.report import left_out
 from sidae_jax.report.run_index import MOST_EPOCHS, Pretraining, Run
 from sidae_jax.runs.values import describe, integer, number, printable, setting_text, text
 
@@ -89,7 +88,7 @@ def read(runs: Iterable[Run]) -> list[Row]:
                 try:
                     rows.append(Row(_measured(run, record), run.seed, number(record, "accuracy", 0.0, 1.0)))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    logging.warning("A line of %s is not a result and is skipped: %s", path, describe(error))
+                    left_out.warn("A line of %s is not a result and is skipped: %s", path, describe(error))
     return _without_needless_hashes(rows)
 
 
@@ -117,7 +116,7 @@ def _records(path: pathlib.Path) -> list[results.Record]:
     try:
         return results.read(path)
     except (UserError, OSError, ValueError, RecursionError) as error:
-        logging.warning("%s is corrupt and skipped: %s", path, describe(error))
+        left_out.warn("%s is corrupt and skipped: %s", path, describe(error))
         return []
 
 

@@ -3,14 +3,15 @@
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from absl import logging
 from matplotlib.ticker import MaxNLocator
 
-from sidae_jax.report.drawing import Style, finish, new_figure, plain
-from sidae_jax.report.run_index import MOST_EPOCHS, Run
+from sidae_jax.report import left_out
+from sidae_jax.report.drawing import finish, new_figure, plain
+from sidae_jax.report.run_index import MOST_EPOCHS, Pretraining, Run
+from sidae_jax.report.run_styles import RunStyles, curve_labels
 from sidae_jax.runs import metrics_file
 from sidae_jax.runs.values import describe, number
 
@@ -28,41 +29,42 @@ _LABELS = {"feature_std": "collapse measure (feature_std)", "knn": "kNN accuracy
 _IN_EVERY_LINE = ("loss", "feature_std")
 
 
-def training_curves(runs: Sequence[Run], style_of: Mapping[str, Style]) -> dict[str, str]:
+def training_curves(runs: Sequence[Run], run_styles: RunStyles) -> dict[str, str]:
     """Draws the loss and the measures of the features of every run by epoch; returns SVG by title.
 
     Each data set has figures of its own. A measure that no run on it has is left out.
-
-    Args:
-      runs: the runs.
-      style_of: a style for the label of each.
     """
     datasets = sorted({run.pretraining.dataset for run in runs})
     figures: dict[str, str] = {}
     for dataset in datasets:
-        of_dataset = _figures([run for run in runs if run.pretraining.dataset == dataset], style_of)
+        of_dataset = _figures([run for run in runs if run.pretraining.dataset == dataset], run_styles)
         on = f", on {dataset}" if len(datasets) > 1 else ""
         figures |= {f"{title}{on}": svg for title, svg in of_dataset.items()}
     return figures
 
 
-def _figures(runs: Iterable[Run], style_of: Mapping[str, Style]) -> dict[str, str]:
-    logged: dict[str, list[list[dict[str, float]]]] = {}
+def _figures(runs: Iterable[Run], run_styles: RunStyles) -> dict[str, str]:
+    logged: dict[Pretraining, list[list[dict[str, float]]]] = {}
     for run in runs:
         if records := _metrics(run.folder / "metrics.jsonl"):
-            logged.setdefault(run.pretraining.label, []).append(records)
+            logged.setdefault(run.pretraining, []).append(records)
+    style_of = run_styles.of_figure(logged)
+    labels = {run: plain(run.label) for run in logged}  # without settings, but where two runs have one name
+    if len(set(labels.values())) < len(labels):
+        labels = curve_labels(logged)
     figures = {}
     drawn = {key for seeds in logged.values() for records in seeds for record in records for key in record}
     for key, title in _TITLES.items():
         if key not in drawn:
             continue
         figure, axes = new_figure()
-        for name, seeds in sorted(logged.items()):
-            style: dict[str, Any] = {"color": style_of[name].color, "linestyle": style_of[name].line, "linewidth": 1}
-            for i, records in enumerate(seeds):
+        for pretraining in sorted(logged, key=lambda pretraining: labels[pretraining]):
+            color, _, line = style_of[pretraining]
+            for i, records in enumerate(logged[pretraining]):
                 points = [(r["epoch"], r[key]) for r in records if key in r]
                 if points:
-                    axes.plot(*zip(*points, strict=True), **style, label=None if i else plain(name))
+                    label = None if i else labels[pretraining]
+                    axes.plot(*zip(*points, strict=True), color=color, linestyle=line, linewidth=1, label=label)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figures[title] = finish(figure, axes, ylabel=_LABELS.get(key, key))
@@ -76,14 +78,14 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
     """
     try:
         if (damage := metrics_file.problem(path)) is not None:
-            logging.warning("%s: %s", path.parent, damage)
+            left_out.warn("%s: %s", path.parent, damage)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         if (
             damage is None and not lines and any(path.parent.glob("eval/*.jsonl"))
         ):  # a run that has just begun has no results
-            logging.warning("%s is missing or empty; the training curves are without the run", path)
+            left_out.warn("%s is missing or empty; the training curves are without the run", path)
     except (OSError, ValueError) as error:
-        logging.warning("%s is corrupt and skipped: %s", path, describe(error))
+        left_out.warn("%s is corrupt and skipped: %s", path, describe(error))
         return []
     records = []
     for i, line in enumerate(lines, start=1):
@@ -95,7 +97,7 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float]]:
             epoch = number(record, "epoch", 0.0, MOST_EPOCHS)
             records.append({"epoch": epoch, **{key: _or_gap(record[key]) for key in _TITLES if key in present}})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            logging.warning("Line %d of %s is corrupt and skipped: %s", i, path, describe(error))
+            left_out.warn("Line %d of %s is corrupt and skipped: %s", i, path, describe(error))
     return records
 
 
