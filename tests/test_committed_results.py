@@ -147,3 +147,18 @@ def test_the_page_has_the_differences_by_weight_that_no_claim_is_about():
     for (name, fraction), sides in expected.items():
         cells = [name, f"{fraction:.0%}", difference(*sides), claim_verdicts.above(*sides, paired=False).interval]
         assert f"| {' | '.join(cells)} |" in PAGE
+
+
+def test_the_counts_and_figures_of_the_prose_are_those_of_the_results():
+    numbers = {21: "twenty-one", 24: "twenty-four", 27: "twenty-seven", 30: "thirty"}
+    text = " ".join(PAGE.split())
+    assert f"Three seeds, {numbers[len(list(CLAIMS.glob('*/seed*/config.json')))]} runs." in text
+    later = ("| SidAE (w = 0.5) is above SidAE", "| SimSiam is above SimSiam", "| DAE is above DAE")
+    last = [line for line in judged(PAGE) if line.startswith(later) and "epoch 100)" in line]
+    assert len(last) == 6
+    unclear = sum(line.endswith("| cannot be said |") for line in last)
+    assert f"in {['no', 'one', 'two', 'three', 'four', 'five', 'six'][unclear]} of six cases within an interval" in text
+    theirs = [line for line in json_lines(CHECK / "pytorch.jsonl") if line["method"] == "simsiam"]
+    by_seed = {line["seed"]: line["trained, 0.01"] for line in theirs}
+    first, second, third = (f"{100 * by_seed[seed]:.2f}" for seed in range(3))
+    assert f"({first}, {second} and {third} with 1% of the labels)" in text
