@@ -180,7 +180,7 @@ def test_a_setting_that_no_other_file_has_is_told(run, caplog):
     caplog.clear()
     (run / "config.json").unlink()
     assert run_index.find_runs(run) == []
-    assert "config.json is missing beside checkpoints" in caplog.text
+    assert "config.json is missing; the run is skipped" in caplog.text
 
 
 def test_the_loss_beside_a_checkpoint_is_told(run):
