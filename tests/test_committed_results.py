@@ -7,6 +7,8 @@ import pathlib
 import re
 import statistics
 
+from scipy import stats
+
 from sidae_jax.report import build, claim_verdicts, pages, run_index, summaries
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results"
@@ -129,6 +131,19 @@ def test_the_page_has_the_accuracies_by_weight():
         tuned = fine_tuned(run)
         assert set(tuned) in ({0, 1, 2}, set())
         assert f"| {' | '.join([*cells, mean(tuned) if tuned else ''])} |" in PAGE
+
+
+def test_the_page_has_the_lines_fitted_to_the_accuracies_by_weight():
+    of_probe = accuracies(CLAIMS)
+    for ends in (True, False):
+        for fraction in (0.01, 1.0):
+            weights = [w for w in of_weights() if ends or 0 < w < 1]
+            points = [(w, value) for w in weights for value in of_probe[of_weights()[w], fraction, True].values()]
+            line = stats.linregress(*zip(*points, strict=True))
+            half = stats.t.ppf(0.975, len(points) - 2) * line.stderr
+            interval = f"{line.slope - half:.2f} to {line.slope + half:.2f}"
+            cells = ["with SimSiam and DAE" if ends else "SidAE alone", f"{fraction:.0%}", str(len(points))]
+            assert f"| {' | '.join([*cells, f'{line.slope:+.2f} ({line.stderr:.2f})', interval])} |" in PAGE
 
 
 def test_the_page_has_the_differences_by_weight_that_no_claim_is_about():
