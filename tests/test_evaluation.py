@@ -66,8 +66,8 @@ def test_features_of_the_projector_have_a_file_of_their_own(run, tmp_path, capsy
     assert lines_of(workdir / "eval" / "linear-digits-1-projector-seed0.jsonl") == [projector]
     write_text(workdir / "config.json", json.dumps({"config": PRETRAINING.to_dict()}))
     rows = report_results.read(report_runs.find_runs(workdir))
-    settings = "batch_size = 16, epochs = 5"
-    assert sorted(row.task.settings for row, *_ in rows) == [settings, f"{settings}, features = projector"]
+    settings = ("batch_size = 16", "epochs = 5")
+    assert sorted(row.task.settings for row, *_ in rows) == [settings, (*settings, "features = projector")]
     assert "features of the projector" in capsys.readouterr().out
     (backbone,) = evaluate(tiny(), str(workdir), only_step=0)
     assert backbone["features"] == "backbone"
