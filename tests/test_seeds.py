@@ -250,5 +250,4 @@ def test_a_stop_that_comes_to_lie_on_the_schedule_is_kept(tmp_path, capsys, monk
     run(tmp_path, capsys, num_seeds=2, epochs=4, checkpoint_every=1)
     for seed in range(2):
         with Checkpoints(tmp_path / f"seed{seed}", read_only=True) as saved:
-            # step 2 goes with the best kNN, which rounding decides: with it the second run started from there
-            assert [at for at in saved.steps() if at > 2] == [4, 6, 8]
+            assert saved.steps() == [2, 4, 6, 8]
