@@ -158,7 +158,7 @@ def _make_ready(jobs: Sequence[Job], data_sets: Mapping[str, list[DataSet]]) -> 
                 "the run: put the file back, or move the folder away, and the run is made anew"
             )
         of_commands = zip(job.commands, data_sets[job.run], strict=False)  # the first seed has the pictures at its end
-        for data_set in {data_set: None for command, data_set in of_commands if command in left}:
+        for data_set in dict.fromkeys(data_set for command, data_set in of_commands if command in left):
             needed.setdefault(data_set, []).append(job.name)
     for data_set, names in needed.items():
         try:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
 from typing import IO
 
 import rich.console
@@ -42,7 +41,7 @@ class Sweep:
 
     def counted(self) -> str:
         """Says how many of the jobs are done."""
-        count = sum(not remaining(self.workdir / job.name, job) for job in self.jobs)
+        count = len(self.jobs) - len(self._unfinished())
         return f"{count} of {len(self.jobs)} runs are done in {self.workdir}"
 
     def run(self) -> dict[str, pathlib.Path]:
@@ -71,13 +70,14 @@ class Sweep:
                 else:
                     if left and not console.is_terminal:  # a file shows no progress bar until its end
                         now, done_here = time.monotonic(), done_here + 1
-                        hours = (now - began) / done_here * self._left(failed) / 3600
+                        hours = (now - began) / done_here * len(self._unfinished() - failed.keys()) / 3600
                         took = f"{job.name} took {(now - started) / 60:.1f} minutes"
                         console.print(f"{took}; {self.counted()}, at this pace the others in {hours:.1f} hours")
         return failed
 
-    def _left(self, failed: Collection[str]) -> int:
-        return sum(job.name not in failed and bool(remaining(self.workdir / job.name, job)) for job in self.jobs)
+    def _unfinished(self) -> set[str]:
+        """Returns the names of the jobs with commands that have not succeeded."""
+        return {job.name for job in self.jobs if remaining(self.workdir / job.name, job)}
 
     def _run(self, folder: pathlib.Path, command: tuple[str, ...]) -> bool:
         """Runs the command and returns whether it succeeded, which done.jsonl then records.
