@@ -87,6 +87,9 @@ def test_the_notes_of_sources_and_of_the_papers_own_contradictions():
         assert table.notes[0].endswith("see 'What differs from the report's code' in docs/experiments.md")
     assert f"\\[1\\] {table.notes[0]}" in pages.markdown_table(table)
     assert f"<p>[1] {table.notes[0].replace(chr(39), '&#x27;')}</p>" in pages.html_table(table)
+    for d, figure in ((128, "55.60 [1] [2]"), (32, "")):  # its z has 128 dimensions at any width
+        (table,) = tables.accuracy_tables([summary(**{"task_protocol": "mlp", **report, "width": 16, "d_hid": d})])
+        assert by_name(table)["a"].published == figure
     fashion = {"dataset": "fashion_mnist", "task_evaluated_on": "fashion_mnist", "task_n_train": 60_000}
     (table,) = tables.accuracy_tables([summary(**fashion)])
     assert by_name(table)["a"].published == "88.78 (0.12) [1] / 88.63 (0.12)"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sidae_jax.report.reference import published_settings
 from sidae_jax.report.run_index import Pretraining
 from sidae_jax.report.summaries import Summary, Task
+from sidae_jax.settings import REPORT_METHODS
 
 # Training and test images (paper, 4.1).
 _SIZES = {
@@ -63,10 +64,12 @@ def published_accuracies() -> list[PublishedAccuracy]:
 
 
 def has_published_d(run: Pretraining) -> bool:
-    """Returns whether d_hid is that of the published accuracies, in proportion to the backbone's width."""
+    """Returns whether d_hid is that of the published accuracies; the SidAE paper's goes with the backbone's width."""
     theirs = published_settings(run.method, run.dataset)
     d = theirs.get("d_hid")
-    return run.d_hid == (None if d is None else d * run.width / theirs["width"])
+    if d is not None and run.method not in REPORT_METHODS:
+        d *= run.width / theirs["width"]
+    return run.d_hid == d
 
 
 def has_published_scale(last: Summary) -> bool:
