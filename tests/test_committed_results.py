@@ -10,6 +10,7 @@ import statistics
 from scipy import stats
 
 from sidae_jax.report import build, claim_verdicts, pages, run_index, summaries
+from sidae_jax.report.published import published_accuracies
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results"
 CLAIMS = RESULTS / "claims"
@@ -39,10 +40,10 @@ def test_the_page_has_each_verdict_of_the_report_once_and_counts_them():
     assert [int(each) for each in counted.groups()] == [len(lines), *(count[verdict] for verdict in _VERDICTS)]
 
 
-def accuracies(folder):
-    """In percent, by the linear probe, by seed: {(run, label fraction, trained): {seed: ...}}."""
+def accuracies(folder, protocol="linear"):
+    """In percent, by the protocol's probe, by seed: {(run, label fraction, trained): {seed: ...}}."""
     found = collections.defaultdict(dict)
-    for path in sorted(folder.glob("*/seed*/eval/linear-*.jsonl")):
+    for path in sorted(folder.glob(f"*/seed*/eval/{protocol}-*.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line, trained in ((lines[0], False), (lines[-1], True)):
             assert (line["step"] > 0) == trained
@@ -164,10 +165,25 @@ def test_the_page_has_the_differences_by_weight_that_no_claim_is_about():
         assert f"| {' | '.join(cells)} |" in PAGE
 
 
+def test_the_page_has_the_accuracies_of_the_reports_baselines():
+    of_probe = accuracies(CLAIMS, "mlp")
+    published = {(row.pretrained_on, row.method): row for row in published_accuracies() if row.protocol == "mlp"}
+    datasets = sorted({run.partition("-")[0] for run, *_ in of_probe})
+    for name in datasets:
+        runs = [f"{name}-{method}-epochs20" for method in ("ae", "vae", "simclr")]
+        trained, untrained = ([of_probe[run, 1.0, done] for run in runs] for done in (True, False))
+        assert [set(of) for of in trained] == [{0, 1, 2}] * 3
+        assert untrained == untrained[:1] * 3  # the same initial values
+        theirs = [f"{published[name, method].accuracy:.2f}" for method in ("ae", "vae", "simclr")]
+        assert f"| {' | '.join([name, mean(untrained[0]), *map(mean, trained)])} |" in PAGE
+        assert f"| {name}, published |  | {' | '.join(theirs)} |" in PAGE
+
+
 def test_the_counts_and_figures_of_the_prose_are_those_of_the_results():
-    numbers = {21: "twenty-one", 24: "twenty-four", 27: "twenty-seven", 30: "thirty"}
+    numbers = {9: "nine", 18: "eighteen", 39: "thirty-nine", 48: "forty-eight"}
     text = " ".join(PAGE.split())
-    assert f"Three seeds, {numbers[len(list(CLAIMS.glob('*/seed*/config.json')))]} runs." in text
+    runs, of_report = (len(list(CLAIMS.glob(f"{name}/seed*/config.json"))) for name in ("*", "*-epochs20"))
+    assert f"Three seeds, {numbers[runs]} runs, {numbers[of_report]} of them of [the report's baselines]" in text
     later = ("| SidAE (w = 0.5) is above SidAE", "| SimSiam is above SimSiam", "| DAE is above DAE")
     last = [line for line in judged(PAGE) if line.startswith(later) and "epoch 100)" in line]
     assert len(last) == 6
