@@ -104,14 +104,21 @@ def _measured(own: SeedRun, state, choose: random.Random) -> Iterator[Outcome]:
         | _reads(whole, 2, n, size),
     )
     yield _restored(own, like, f"a restore of {size / 1e6:.0f} MB", 2, 1)
-    largest = max(files, key=lambda path: path.stat().st_size)
-    with largest.open("r+b") as file:
-        place = choose.randrange(largest.stat().st_size)
-        file.seek(place)
-        bits = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([bits ^ 1 << choose.randrange(8)]))
+    _flip_a_bit(own, 2, max(files, key=lambda path: path.stat().st_size), choose)
     yield _restored(own, like, f"a fall-back to the checkpoint before, {size / 1e6:.0f} MB, by a flipped bit", 1, 2)
+
+
+def _flip_a_bit(own: SeedRun, step: int, file: pathlib.Path, choose: random.Random) -> None:
+    """Flips one bit of a checkpoint's file, on which an array depends: orbax's files have bytes that nothing reads."""
+    content = file.read_bytes()
+    for _ in range(20):
+        changed = bytearray(content)
+        changed[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
+        file.write_bytes(changed)
+        try:
+            own.checkpoints.check(step)
+        except checkpoint.CorruptCheckpoint:
+            return
 
 
 def _restored(own: SeedRun, like: checkpoint.Arrays, what: str, step: int, checkpoints: int) -> Outcome:
