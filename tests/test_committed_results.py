@@ -168,8 +168,9 @@ def test_the_page_has_the_differences_by_weight_that_no_claim_is_about():
 def test_the_page_has_the_accuracies_of_the_reports_baselines():
     of_probe = accuracies(CLAIMS, "mlp")
     published = {(row.pretrained_on, row.method): row for row in published_accuracies() if row.protocol == "mlp"}
-    datasets = sorted({run.partition("-")[0] for run, *_ in of_probe})
-    for name in datasets:
+    datasets = {run.partition("-")[0] for run, *_ in of_probe}
+    assert datasets >= {"cifar10"}
+    for name in sorted(datasets):
         runs = [f"{name}-{method}-epochs20" for method in ("ae", "vae", "simclr")]
         trained, untrained = ([of_probe[run, 1.0, done] for run in runs] for done in (True, False))
         assert [set(of) for of in trained] == [{0, 1, 2}] * 3
@@ -179,11 +180,31 @@ def test_the_page_has_the_accuracies_of_the_reports_baselines():
         assert f"| {name}, published |  | {' | '.join(theirs)} |" in PAGE
 
 
+def test_the_prose_on_the_reports_baselines_is_that_of_the_results():
+    text = " ".join(PAGE.split())
+    of_probe = accuracies(CLAIMS, "mlp")
+    ae, vae, simclr = (of_probe[f"cifar10-{name}-epochs20", 1.0, True].values() for name in ("ae", "vae", "simclr"))
+    assert "SimCLR is above both autoencoders on CIFAR-10" in text
+    assert "each seed of it has more than each of" in text
+    assert min(simclr) > max(*ae, *vae)
+    assert "The mean of the autoencoder is above that of the variational one" in text
+    assert statistics.fmean(ae) > statistics.fmean(vae)
+    for path in sorted(CLAIMS.glob("*-epochs20/seed*/config.json")):
+        config = json.loads(path.read_text())["config"]
+        rows = int(config["train_split"].removeprefix("train[:").removesuffix("]"))
+        steps = json_lines(path.with_name("metrics.jsonl"))[-1]["step"]
+        epochs = f"{config['epochs']} epochs of batches of {config['batch_size']} of the first {rows:,} training images"
+        assert f"{epochs} ({steps} steps)" in text
+        assert f"A width of {config['width']} instead of 64: {8 * config['width']} features instead of 512." in text
+        assert config["d_hid"] == 128
+        assert "z keeps its 128 dimensions" in text
+
+
 def test_the_counts_and_figures_of_the_prose_are_those_of_the_results():
     numbers = {9: "nine", 18: "eighteen", 39: "thirty-nine", 48: "forty-eight"}
     text = " ".join(PAGE.split())
     runs, of_report = (len(list(CLAIMS.glob(f"{name}/seed*/config.json"))) for name in ("*", "*-epochs20"))
-    assert f"Three seeds, {numbers[runs]} runs, {numbers[of_report]} of them of [the report's baselines]" in text
+    assert f"Three seeds, {numbers[runs]} runs, {numbers[of_report]} of them of [AE, VAE and SimCLR]" in text
     later = ("| SidAE (w = 0.5) is above SidAE", "| SimSiam is above SimSiam", "| DAE is above DAE")
     last = [line for line in judged(PAGE) if line.startswith(later) and "epoch 100)" in line]
     assert len(last) == 6
