@@ -60,7 +60,12 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = arguments.output.read_text().splitlines() if arguments.output.exists() else []
     done = {(line["run"], line["step"]) for line in map(json.loads, lines) if line["label_fraction"] == 1.0}
-    for path in sorted(arguments.workdir.glob("*/seed*/status.json")):
+    runs = sorted(arguments.workdir.glob("*/seed*/status.json"))
+    if not runs:
+        raise SystemExit(
+            f"error: --workdir={arguments.workdir} has no runs with their checkpoints, NAME/seedN, of a sweep"
+        )
+    for path in runs:
         status, run = json.loads(path.read_text()), path.parent.relative_to(arguments.workdir).as_posix()
         if status["state"] != "finished" or (run, status["saved_step"]) in done:
             why = status["state"] if status["state"] != "finished" else f"in {arguments.output} already"

@@ -40,6 +40,19 @@ def test_the_page_has_each_verdict_of_the_report_once_and_counts_them():
     assert [int(each) for each in counted.groups()] == [len(lines), *(count[verdict] for verdict in _VERDICTS)]
 
 
+def test_the_page_counts_the_verdicts_of_each_section():
+    sections = {title: judged(body) for title, body in re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", PAGE, re.MULTILINE)}
+    of_sidae = sections.pop("SidAE against SimSiam and the denoising autoencoder")
+    for other, name in (("SimSiam", "SimSiam"), ("DAE", "the denoising autoencoder")):
+        sections[f"SidAE (w = 0.5) above {name}"] = [line for line in of_sidae if f"is above {other} " in line]
+    rows = dict(re.findall(r"^\| \[(.*)\]\(#.*?\) \| (.*) \|$", PAGE, re.MULTILINE))
+    assert rows == {
+        title: " | ".join(map(str, (len(lines), *(sum(f"| {v} |" in line for line in lines) for v in _VERDICTS))))
+        for title, lines in sections.items()
+        if lines
+    }
+
+
 def accuracies(folder, protocol="linear"):
     """In percent, by the protocol's probe, by seed: {(run, label fraction, trained): {seed: ...}}."""
     found = collections.defaultdict(dict)
@@ -187,8 +200,13 @@ def test_the_prose_on_the_reports_baselines_is_that_of_the_results():
     assert "SimCLR is above both autoencoders on CIFAR-10" in text
     assert "each seed of it has more than each of" in text
     assert min(simclr) > max(*ae, *vae)
-    assert "The mean of the autoencoder is above that of the variational one" in text
-    assert statistics.fmean(ae) > statistics.fmean(vae)
+    assert f"is {statistics.fmean(ae) - statistics.fmean(vae):.2f} above that of the variational one" in text
+    published = {row.method: row.accuracy for row in published_accuracies() if row.pretrained_on == "cifar10"}
+    shares = [
+        (statistics.fmean(simclr) - statistics.fmean(of)) / (published["simclr"] - published[name])
+        for name, of in (("ae", ae), ("vae", vae))
+    ]
+    assert f"as in the report, by {shares[0]:.0%} and {shares[1]:.0%} of the published distances" in text
     for path in sorted(CLAIMS.glob("*-epochs20/seed*/config.json")):
         config = json.loads(path.read_text())["config"]
         rows = int(config["train_split"].removeprefix("train[:").removesuffix("]"))

@@ -303,6 +303,25 @@ def test_a_run_whose_checkpoints_are_gone_is_not_started_anew(tmp_path):
     assert status.read(folder)["saved_step"] == 8
 
 
+def test_a_run_of_which_only_the_results_were_kept_is_not_started_anew(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with Workdir(folder, PRETRAINING, lock=True) as workdir:
+        workdir.write_config("a" * 64)
+    with Workdir(folder, PRETRAINING, lock=True) as workdir:  # killed before it had opened its checkpoints
+        workdir.status.opened(0, 20)
+        workdir.open_metrics(0).close()
+    (folder / "metrics.jsonl").write_text(json.dumps(LINES[1]) + "\n")
+    Workdir(folder, PRETRAINING, lock=False)  # killed before its first checkpoint: it is begun anew
+    for lost in (lambda: (folder / status.FILE).write_text("{"), (folder / status.FILE).unlink):
+        lost()
+        with pytest.raises(
+            UserError, match=r"checkpoints is missing: metrics.jsonl has lines, and no status.json says"
+        ):
+            Workdir(folder, PRETRAINING, lock=True)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_checkpoint_of_another_step_is_not_restored(run):
     shutil.copytree(run / "checkpoints" / "8", run / "checkpoints" / "12")
     with Checkpoints(run, read_only=True) as checkpoints:

@@ -70,6 +70,6 @@ def test_a_corrupt_picture_file_is_skipped_with_a_warning(tmp_path, caplog):
         path = tmp_path / name / "eval" / picture_file.NAME
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    runs = [Run(summary().pretraining, 0, path) for path in sorted(tmp_path.iterdir())]
+    runs = [Run(summary().pretraining, 0, path, None) for path in sorted(tmp_path.iterdir())]
     assert image_figures.read(runs) == []
     assert caplog.text.count("is corrupt and skipped") == 4

@@ -90,6 +90,23 @@ def test_of_two_folders_with_the_same_name_and_seed_the_first_counts(tmp_path, c
     (found,) = summaries.summarize(summaries.read(find_runs(tmp_path)))
     assert (found.seeds, found.mean) == (2, pytest.approx(60))
     assert f"{tmp_path}/a/seed0 has the same name, seed and settings as {tmp_path}/a and is skipped" in caplog.text
+
+
+def test_seeds_that_were_trained_on_other_images_are_not_averaged(tmp_path, caplog):
+    for seed, (images, accuracy) in enumerate((("a", 0.5), ("b", 0.9), ("a", 0.7), (None, 0.6))):
+        folder = tmp_path / "a" / f"seed{seed}"
+        write_config(folder, "sidae", seed=seed)
+        write_results(folder, [accuracy], [40])
+        content = json.loads((folder / "config.json").read_text())
+        del content["data_sha256"]
+        content |= {"data_sha256": 64 * images} if images else {}
+        (folder / "config.json").write_text(json.dumps(content))
+    (found,) = summaries.summarize(summaries.read(find_runs(tmp_path)))
+    assert (found.seeds, found.mean) == (3, pytest.approx(60))
+    assert f"{tmp_path}/a/seed1 was trained on other images than {tmp_path}/a/seed0" in caplog.text
+    (tmp_path / "a" / "seed1").rename(tmp_path / "a" / "seed1-png")
+    first, second = summaries.summarize(summaries.read(find_runs(tmp_path)))
+    assert sorted((first.seeds, second.seeds)) == [1, 3]
     assert caplog.text.count("skipped") == 1
 
 

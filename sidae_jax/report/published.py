@@ -19,8 +19,8 @@ _SIZES = {
 _REPORT_NOTE = (
     "the report says that it trains a two-layer MLP on frozen representations, so its AE, VAE and SimCLR stand beside "
     "the MLP probe and its supervised network beside the online probe; but its released code, from which the settings "
-    "are taken, measures only the classifier trained on the way: see 'What differs from the report's code' in "
-    "docs/experiments.md"
+    "are taken, measures only the classifier trained on the way, on 1,000 held-out training images: see 'What differs "
+    "from the code of the latent-representations report' in docs/experiments.md"
 )
 
 

@@ -37,19 +37,25 @@ class Pretraining:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder with the config.json of a run."""
+    """A folder with the config.json of a run.
+
+    `data_sha256` is the SHA-256 of its training images; None where config.json has none.
+    """
 
     pretraining: Pretraining
     seed: int
     folder: pathlib.Path
+    data_sha256: str | None
 
 
 def find_runs(folder: pathlib.Path) -> list[Run]:
     """Returns the runs under the folder in a fixed order.
 
-    If several have the same name, seed and settings, only the first one counts.
+    If several have the same name, seed and settings, only the first one counts; of seeds that were not trained on the
+    same images, only those with the images of the first one.
     """
     found: dict[tuple[Pretraining, int], Run] = {}
+    of_images: dict[Pretraining, Run] = {}
     for run_folder in sorted(_folders_of_runs(folder)):
         if not (run_folder / "config.json").exists():
             left_out.warn("%s is missing; the run is skipped", run_folder / "config.json")
@@ -59,6 +65,14 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
         # RecursionError: thousands of nested brackets
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             left_out.warn("%s is not the config.json of a run, or corrupt; it is skipped: %s", path, describe(error))
+            continue
+        same = of_images.setdefault(run.pretraining, run) if run.data_sha256 else run
+        if run.data_sha256 != same.data_sha256:
+            left_out.warn(
+                "%s was trained on other images than %s (the data_sha256 of their config.json differ) and is skipped: "
+                "rename its folder to include both",
+                *(run.folder, same.folder),
+            )
             continue
         first = found.setdefault((run.pretraining, run.seed), run)
         if first is not run:
@@ -76,7 +90,8 @@ def _folders_of_runs(folder: pathlib.Path) -> set[pathlib.Path]:
 
 
 def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
-    config = modern(sums.read_json(path)["config"])
+    content = sums.read_json(path)
+    config, sha256 = modern(content["config"]), content.get("data_sha256")
     method_keys = settings.method_keys(config["method"])
     seed = integer(config, "seed", 0)
     without_seed = path.parent.parent if path.parent.name == f"seed{seed}" else path.parent
@@ -93,4 +108,4 @@ def _read_run(path: pathlib.Path, folder: pathlib.Path) -> Run:
         width=integer(config, "width", 1),
         settings=other_settings(config),
     )
-    return Run(pretraining, seed, path.parent)
+    return Run(pretraining, seed, path.parent, None if sha256 is None else text(content, "data_sha256"))

@@ -155,12 +155,24 @@ class Workdir:
                 "result: give the old values to continue it, or another --workdir to start a new run"
                 + self._way_to_train_longer(old, new)
             )
-        if (saved := self.status.saved_before()) and not self.checkpoint_steps():
+        if not self.checkpoint_steps() and (trace := self._trace_of_checkpoints()):
             raise UserError(
-                f"{self.folder / 'checkpoints'} is missing: {status.FILE} says that step {saved} was saved; put it "
-                f"back, move {self.folder} away to start this seed anew, or give another --workdir"
+                f"{self.folder / 'checkpoints'} is missing: {trace}; put it back, move {self.folder} away to start "
+                "this seed anew, or give another --workdir"
             )
         return before
+
+    def _trace_of_checkpoints(self) -> str | None:
+        """Returns why there must have been checkpoints; None where a run may have ended before its first one."""
+        saved = self.status.saved_before()
+        if saved:
+            return f"{status.FILE} says that step {saved} was saved"
+        metrics = self.folder / "metrics.jsonl"
+        if (
+            saved is None and metrics.exists() and metrics.stat().st_size
+        ):  # a run writes its status before its first line
+            return f"{metrics.name} has lines, and no {status.FILE} says that nothing was saved"
+        return None
 
     def _way_to_train_longer(self, old, new):
         if not (self.checkpoint_steps() and old.get("epochs", 0) < new["epochs"]):
