@@ -11,8 +11,8 @@ from sidae_jax.report.summaries import Summary, Task, by_pretraining
 from sidae_jax.runs.values import short_text
 
 SCALE_NOTE = (
-    "published for all training and test images, as far as its source tells, and for the epochs, batch size and width of "
-    "its source; this row differs in at least one of them"
+    "published for all training and test images, as far as its source tells, and for the epochs, batch size and width "
+    "of its source; this row differs in at least one of them"
 )
 
 
