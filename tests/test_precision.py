@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import saved_runs
 from jax import lax
-from test_step import assert_same_bits, build, devices, images, order_of, run  # noqa: F401 (images is a fixture)
+from test_step import BATCH, assert_same_bits, build, devices, images, order_of, run  # noqa: F401 (images is a fixture)
 
 import sidae_jax
-from sidae_jax import data, settings
+from sidae_jax import data, mesh, settings
 from sidae_jax.config import pretraining
 from sidae_jax.data.normalization import measure
 from sidae_jax.evaluation.config import protocol
 from sidae_jax.evaluation.run import evaluate
 from sidae_jax.losses import info_nce
-from sidae_jax.training import step
+from sidae_jax.training import input_pipeline, step
 from sidae_jax.training.step import ImageBatch
 from sidae_jax.views import make_views
 
@@ -95,9 +95,23 @@ def test_bfloat16_is_near_float32_and_keeps_the_state_in_float32(method, images)
     assert metrics["loss"] != full_metrics["loss"]
 
 
+def losses(images, precision, steps):  # noqa: F811
+    """The loss of each step."""
+    on = devices(1)
+    state, device_step = build(images, on, precision=precision)
+    mapped, key, found = step.data_parallel(device_step, on), mesh.replicated_keys(on, [3]), []
+    for _, batch in input_pipeline.stream_batches(images, order_of(images), BATCH, on, start=0, end=steps):
+        state, metrics = mapped(state, batch, key)
+        found.append(metrics["loss"])
+    return np.array(found)
+
+
 def test_the_loss_of_fifty_steps_in_bfloat16_stays_near_that_in_float32(images):  # noqa: F811
-    wanted, found = (run(images, devices(1), 50, precision=p)[1] for p in ("float32", "bfloat16"))
-    assert found["loss"] == pytest.approx(wanted["loss"], abs=0.02)
+    """At first step by step; later, where small batches make it noise, in the mean: it has fallen by 0.04 there."""
+    wanted, found = (losses(images, precision, 50) for precision in ("float32", "bfloat16"))
+    np.testing.assert_allclose(found[:3], wanted[:3], rtol=0, atol=0.01)
+    assert found[30:].mean() == pytest.approx(wanted[30:].mean(), abs=0.015)
+    assert wanted[30:].mean() < wanted[0] - 0.03
 
 
 def test_a_run_in_bfloat16_is_continued_to_the_same_bits(images):  # noqa: F811

@@ -158,7 +158,8 @@ def test_a_run_starts_from_it_and_goes_on_without_it(source, tmp_path, capsys):
     # without a checkpoint it would need the other run again
     for seed in ("seed0", "seed1"):
         shutil.rmtree(run / seed / "checkpoints")
-        (run / seed / "status.json").unlink()  # else the run is refused, since it knows that they were there
+        for trace in ("status.json", "metrics.jsonl"):  # else it is refused, since they tell that there were some
+            (run / seed / trace).unlink()
     with pytest.raises(UserError, match="source"):
         train(made, str(run))
 
