@@ -11,9 +11,9 @@ _CACHE = pathlib.Path(tempfile.gettempdir()) / "sidae_jax_tests"
 # compiling takes most of the tests' time, and a third less of it at LLVM's first level
 os.environ["XLA_FLAGS"] = " ".join(
     (
+        "--xla_backend_optimization_level=1",
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=1",
     )
 )
 os.environ["XDG_CACHE_HOME"] = str(_CACHE / "cache")
