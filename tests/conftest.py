@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 _CACHE = pathlib.Path(tempfile.gettempdir()) / "sidae_jax_tests"
-# compiling takes most of the tests' time, and a third less of it at LLVM's first level
+# compiling takes most of the tests' time, and about a quarter less of it at LLVM's first level
 os.environ["XLA_FLAGS"] = " ".join(
     (
         "--xla_backend_optimization_level=1",

@@ -93,7 +93,7 @@ def test_the_choice_by_shape_and_precision():
 
     with conv_onednn.use(True):
         assert [convolution(*case) for case in IMAGENET] == [1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0]
-        narrow = int(conv_onednn._native().has_bfloat16())  # faster than XLA once more, if it has instructions
+        narrow = int(conv_onednn.has_bfloat16())  # faster than XLA once more, if it has instructions
         assert [convolution(*case, "bfloat16") for case in IMAGENET] == [1, 1, 1, 0, 1, narrow, 0, 0, 0, 0, 0]
         assert [transposed(*case) for case in DECODER] == [0, 0, 1, 1, 1]
         assert [transposed(*case, "bfloat16") for case in DECODER] == [0, 0, 1, 1, 1]

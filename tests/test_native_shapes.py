@@ -56,7 +56,7 @@ def _found(x, kernel, dy, stride, dtype):
 @example(n=3, h=14, w=10, c=8, f=12, k=1, stride=2, dtype="float32", seed=0)
 def test_every_handler_is_exact_on_integers(n, h, w, c, f, k, stride, dtype, seed):
     """Of small integers all sums are exact in float32, in any order: the results are equal, rounded once."""
-    dtype = dtype if HAS_AVX512 else "float32"
+    dtype = dtype if HAS_AVX512 else "float32"  # oneDNN refuses bfloat16 without it
     _found(*(jnp.full(shape, np.nan, dtype) for shape in _shapes(5, 20, 20, 40, 40, 7, 1)), 1, dtype)  # left in scratch
     rng = np.random.default_rng(seed)
     arrays = [rng.integers(-8, 9, shape) for shape in _shapes(n, h, w, c, f, k, stride)]

@@ -1,7 +1,7 @@
 """The runs that test the report's claims with a part of its 150 epochs: Table 1 without the supervised network.
 
-It is meant for --scale=thin, where the whole schedule would take hours of a CPU core for each run. MNIST, on which the
-methods come near the published figures sooner, has half the epochs of CIFAR-10.
+It is meant for --scale=thin, where the whole schedule would take hours of a CPU core for each run. MNIST has
+half the epochs of CIFAR-10, to save time.
 
 python -m sidae_jax.sweep --experiment=configs/experiments/report_claims.py --workdir=runs/claims --scale=thin --seeds=3
 """
